@@ -1,0 +1,65 @@
+"""How long the work may go on: a time limit and Ctrl-C, which every loop asks about."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from minimand.errors import ArgumentError
+
+
+class Budget:
+    """A time limit in seconds (None: no limit) that Ctrl-C also ends.
+
+    Inside `with Budget(...) as budget:` the first Ctrl-C only marks the budget as spent, so that
+    the work in hand is finished and kept; a second one interrupts at once.
+
+    >>> with Budget(60) as budget:
+    ...     budget.spent()
+    False
+    """
+
+    def __init__(self, seconds: float | None = None) -> None:
+        if seconds is not None and not seconds > 0:
+            raise ArgumentError(f"budget is {seconds} seconds; it must be positive")
+        self.seconds = seconds
+        self.interrupted = False
+        self._start = time.monotonic()
+        self._before: Any = None
+
+    def elapsed(self) -> float:
+        """Seconds since the budget was made."""
+        return time.monotonic() - self._start
+
+    def spent(self) -> bool:
+        """Whether to stop now."""
+        return self.interrupted or (self.seconds is not None and self.elapsed() >= self.seconds)
+
+    @property
+    def reason(self) -> str:
+        """Why the budget is spent, or nothing."""
+        if self.interrupted:
+            return "Ctrl-C"
+        return f"budget of {self.seconds:g} s spent" if self.spent() else ""
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._interrupt)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True
