@@ -1,0 +1,61 @@
+"""Least squares in one step."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.linalg
+
+from minimand.budget import Budget
+from minimand.component import Card, component
+from minimand.losses import Squared
+from minimand.solvers.base import Objective, Problem, Solution, Solver
+
+
+@component
+class NormalEquations(Solver):
+    """The normal equations of least squares or ridge, with columns scaled first.
+
+    Columns that depend on one another get the solution of least norm.
+
+    >>> X = np.array([[0.0], [1.0], [2.0]])
+    >>> solution = NormalEquations().minimise(Objective(Squared()), X, np.array([1.0, 3.0, 5.0]))
+    >>> solution.params["output"]["kernel"].round(9), solution.params["output"]["bias"].round(9)
+    (array([[2.]]), array([1.]))
+    """
+
+    card = Card(
+        formula="(Xᵀ X + ½ n λ I) w = Xᵀ y",
+        source="Gauss (1809); Björck (1996), Numerical Methods for Least Squares, section 2.2",
+        use="squared loss with no penalty or an L2 penalty",
+    )
+
+    def suits(self, objective: Objective, columns: int, outputs: int) -> str:
+        """Squared loss and a quadratic penalty have a linear optimality condition."""
+        fits = isinstance(objective.loss, Squared) and objective.penalty.smooth
+        return "the optimality condition is linear: one solve gives the exact optimum" * fits
+
+    def run(self, problem: Problem, budget: Budget) -> Solution:
+        """Solve H θ = H θ₀ - gradient(θ₀), which holds at the optimum of a quadratic."""
+        start = problem.initial()
+        scale = problem.scale[:, 0] / np.max(problem.scale)
+        hessian = problem.hessian(start) / np.outer(scale, scale)
+        step = -problem.gradient(start)[:, 0] / scale
+        solved, rank = _solve(hessian, step)
+        theta = start + (solved / scale)[:, None]
+        status = f"solved in one step ({rank})"
+        history = {"iteration": [0.0, 1.0], "value": [problem.value(start), problem.value(theta)]}
+        history["gradient_norm"] = [problem.stationarity(start), problem.stationarity(theta)]
+        return problem.solution(theta, status, True, history)
+
+
+def _solve(matrix: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, str]:
+    """Cholesky while the pivots allow it, else the solution of least norm."""
+    try:
+        factor = scipy.linalg.cho_factor(matrix)
+        pivots = np.abs(np.diag(factor[0]))
+        if pivots.min() > 1e-7 * pivots.max():
+            return scipy.linalg.cho_solve(factor, right), "Cholesky, full rank"
+    except scipy.linalg.LinAlgError:
+        pass
+    solved, _, rank, _ = scipy.linalg.lstsq(matrix, right, cond=1e-12)
+    return solved, f"least norm, rank {rank} of {len(right)}"
