@@ -1,0 +1,6 @@
+"""Networks: pure `init` and `apply` over plain parameters."""
+
+from minimand.networks.base import LayeredNetwork, Network
+from minimand.networks.mlp import MLP, Linear
+
+__all__ = ["MLP", "LayeredNetwork", "Linear", "Network"]
