@@ -1,0 +1,45 @@
+"""minimand chooses the loss for what you care about, minimises it, and shows the evidence."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from minimand.fitting import Comparison, Fit, compare, fit, load
+    from minimand.solvers import Objective, select
+    from minimand.training import Recipe, train
+
+__version__ = "0.1.0"
+__all__ = [
+    "Comparison",
+    "Fit",
+    "Objective",
+    "Recipe",
+    "compare",
+    "fit",
+    "load",
+    "select",
+    "train",
+]
+
+_HOMES = {
+    "fitting": ("Comparison", "Fit", "compare", "fit", "load"),
+    "solvers": ("Objective", "select"),
+    "training": ("Recipe", "train"),
+}
+_ROOMS = ("losses", "metrics", "networks", "optimizers", "penalties", "schedules", "solvers")
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used, so that `import minimand` stays quick."""
+    if name in _ROOMS:
+        return import_module(f"minimand.{name}")
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"minimand.{home}"), name)
+    raise AttributeError(f"module 'minimand' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_ROOMS})

@@ -1,0 +1,206 @@
+"""The command line: fit, compare, predict, losses. Bad input is one sentence and exit status 2."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from minimand.errors import MinimandError
+
+app = typer.Typer(
+    help="Choose the loss for what you care about, minimise it, and show the evidence.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Data = Annotated[
+    str,
+    typer.Argument(help="A CSV or Parquet file, or diabetes, breast_cancer, digits, wine, iris."),
+]
+Target = Annotated[
+    Optional[str],
+    typer.Option(help="The column to predict; a file without header has columns 0, 1, 2 ..."),
+]
+MetricName = Annotated[
+    Optional[str], typer.Option("--metric", help="What you care about: mae, error, auc ...")
+]
+LossNames = Annotated[
+    Optional[list[str]],
+    typer.Option("--loss", help="A loss to try, such as 'huber(delta=2)'; repeat for more."),
+]
+TaskName = Annotated[
+    Optional[str], typer.Option("--task", help="regression, binary, multiclass or count.")
+]
+ModelNames = Annotated[
+    Optional[list[str]], typer.Option("--model", help="linear or mlp; repeat for both.")
+]
+PenaltyName = Annotated[str, typer.Option("--penalty", help="L2, L1 or ElasticNet.")]
+Seconds = Annotated[
+    Optional[float], typer.Option("--budget", help="Seconds after which the search ends.")
+]
+Seed = Annotated[int, typer.Option(help="Decides splits and every random number.")]
+Folds = Annotated[int, typer.Option(help="Cross-validation folds.")]
+Header = Annotated[
+    Optional[bool],
+    typer.Option("--header/--no-header", help="Whether the first row holds names.  [default: look]"),
+]
+Out = Annotated[
+    Optional[Path], typer.Option(help="The run directory.  [default: a fresh one in runs/]")
+]
+
+
+@app.command()
+def fit(
+    data: Data,
+    target: Target = None,
+    metric: MetricName = None,
+    loss: LossNames = None,
+    task: TaskName = None,
+    model: ModelNames = None,
+    penalty: PenaltyName = "L2",
+    budget: Seconds = None,
+    seed: Seed = 0,
+    folds: Folds = 5,
+    header: Header = None,
+    out: Out = None,
+) -> None:
+    """Choose a loss and a model by the metric, refit the winner, test it, write the run."""
+    from minimand.budget import Budget
+    from minimand.fitting.directory import claim
+    from minimand.fitting.main import table_of
+    from minimand.fitting.refit import refit
+    from minimand.fitting.study import Question, study
+
+    command = shlex.join(["minimand", *sys.argv[1:]])
+    question = Question.asked(metric, loss, task, model, penalty, seed, folds, 0.2, command)
+    folder = claim(out, _stem(data))
+    with Budget(budget) as watch:
+        table = table_of(data, target, header)
+        fitted = refit(study(table, question, watch, say), watch, say)
+        fitted.save(folder)
+    say(f"Report: {folder / 'report.html'}")
+
+
+@app.command()
+def compare(
+    data: Data,
+    target: Target = None,
+    metric: MetricName = None,
+    loss: LossNames = None,
+    task: TaskName = None,
+    model: ModelNames = None,
+    penalty: PenaltyName = "L2",
+    budget: Seconds = None,
+    seed: Seed = 0,
+    folds: Folds = 5,
+    header: Header = None,
+) -> None:
+    """Score every candidate on the same folds of all rows; nothing is refitted or written."""
+    from minimand import fitting
+
+    comparison = fitting.compare(
+        data,
+        target,
+        metric=metric,
+        loss=loss,
+        task=task,  # type: ignore[arg-type]
+        models=model,
+        penalty=penalty,
+        budget=budget,
+        seed=seed,
+        folds=folds,
+        header=header,
+    )
+    say(comparison.summary())
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(help="A run directory that fit wrote.")],
+    data: Annotated[str, typer.Argument(help="A file with the columns of training.")],
+    out: Annotated[
+        Optional[Path], typer.Option("-o", "--out", help="The CSV to write.  [default: print]")
+    ] = None,
+    header: Header = None,
+) -> None:
+    """Predict new rows with the encoding and the model of a run."""
+    import polars as pl
+
+    from minimand.data import read_table
+    from minimand.fitting import load
+    from minimand.fitting.directory import write_file
+
+    model = load(run)
+    value, probability, notes = model.predict(
+        read_table(data, header=header, need_target=False).frame
+    )
+    for note in notes:
+        print(note, file=sys.stderr)
+    columns = {"prediction": value}
+    if probability is not None:
+        classes = model.fitted.target.classes
+        columns |= {f"P({label})": probability[:, k] for k, label in enumerate(classes)}
+    text = pl.DataFrame(columns).write_csv()
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        write_file(out, text)
+        say(f"Wrote {len(value):,} predictions to {out}")
+
+
+@app.command()
+def losses(
+    task: TaskName = None,
+) -> None:
+    """List the catalogue of losses."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from minimand import losses as _family  # noqa: F401 (fills the catalogue)
+    from minimand.component import catalogue
+    from minimand.errors import unknown
+
+    cards = {name: cls.card for name, cls in catalogue("loss").items()}
+    tasks = {t for card in cards.values() for t in card.tasks}
+    if task is not None and task not in tasks:
+        raise unknown("task", task, tasks)
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("loss", "tasks", "formula", "convex", "use"):
+        table.add_column(heading, overflow="fold")
+    for name, card in cards.items():
+        if task is None or task in card.tasks:
+            convex = "yes" if card.convex else "no"
+            table.add_row(name, ", ".join(card.tasks), card.formula, convex, card.use)
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+def say(line: str) -> None:
+    """One line on standard output, at once."""
+    print(line, flush=True)
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except MinimandError as error:
+        sys.exit(_fail(" ".join(str(error).split())))
+    except BrokenPipeError:
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted before there was anything to keep", file=sys.stderr)
+        sys.exit(130)
+
+
+def _fail(sentence: str) -> int:
+    print(f"minimand: {sentence}", file=sys.stderr)
+    return 2
+
+
+def _stem(data: str) -> str:
+    return Path(data).name.split(".")[0] or "run"

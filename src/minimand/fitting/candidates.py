@@ -1,0 +1,202 @@
+"""Candidates: a loss and a kind of model, fitted for any setting and any rows of the bench."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from minimand.budget import Budget
+from minimand.data import Fold
+from minimand.fitting.bench import Bench
+from minimand.fitting.model import Fitted
+from minimand.losses import Loss
+from minimand.penalties import Penalty
+from minimand.solvers import Objective, select
+from minimand.tuning import product_grid
+from minimand.tuning.grid import Setting
+
+LEAST_NETWORK_ROWS = 100
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One fit: what scores, how it went, and the evidence that came with it."""
+
+    fitted: Fitted
+    status: str
+    usable: bool
+    history: Mapping[str, Sequence[float]]
+    certificate: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A loss and a kind of model; `settings` is its grid of hyper-parameters."""
+
+    loss: Loss
+    penalty: Penalty
+    model: ClassVar[str] = ""
+
+    @property
+    def name(self) -> str:
+        """How tables call it."""
+        return f"{self.loss}, {self.model}"
+
+    def obstacle(self, bench: Bench, asked: bool) -> str:
+        """Why this candidate is not tried on the bench; empty if it is. `asked`: by its name."""
+        if bench.metric.needs_probability and not self.loss.card.proper:
+            return f"{bench.metric.name} needs probabilities, which {self.loss} does not give"
+        return ""
+
+    def method(self, bench: Bench) -> tuple[str, str]:
+        """(method, why this one)."""
+        raise NotImplementedError
+
+    def settings(self, bench: Bench) -> list[dict[str, Any]]:
+        """The grid of settings to search."""
+        raise NotImplementedError
+
+    def run(
+        self, bench: Bench, jobs: Sequence[tuple[Setting, Fold]], budget: Budget
+    ) -> list[Outcome]:
+        """Fit every (setting, rows) job; a fold's test rows are never touched."""
+        raise NotImplementedError
+
+    def recipe(self, bench: Bench, setting: Setting) -> dict[str, Any]:
+        """What reproduces a fit, as plain JSON."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Affine(Candidate):
+    """A linear model by a deterministic solver."""
+
+    model: ClassVar[str] = "linear"
+
+    def obstacle(self, bench: Bench, asked: bool) -> str:
+        """A loss that the score 0 minimises cannot be solved for."""
+        if self.loss.card.zero_is_optimal:
+            return "the score 0 everywhere minimises it, so an exact solution says nothing"
+        return super().obstacle(bench, asked)
+
+    def method(self, bench: Bench) -> tuple[str, str]:
+        """The solver and why it was selected."""
+        solver, why = self._solver(bench)
+        return type(solver).__name__, why
+
+    def settings(self, bench: Bench) -> list[dict[str, Any]]:
+        """Penalty strengths over the card's range."""
+        strengths = self.penalty.card.search["strength"].grid(6)
+        return product_grid(penalty=[replace(self.penalty, strength=s) for s in strengths])
+
+    def run(
+        self, bench: Bench, jobs: Sequence[tuple[Setting, Fold]], budget: Budget
+    ) -> list[Outcome]:
+        """Solve one job after another."""
+        solver, _ = self._solver(bench)
+        y, encoder = bench.encoded(self.loss), bench.encoder(self.loss)
+        outcomes = []
+        for setting, fold in jobs:
+            objective = Objective(self.loss, setting["penalty"])
+            solved = solver.minimise(objective, bench.X[fold.train], y[fold.train], budget=budget)
+            fitted = Fitted(self.loss, encoder, solved.params)
+            usable = solved.converged or not budget.spent()
+            proof = vars(solved.certificate)
+            outcomes.append(Outcome(fitted, solved.status, usable, solved.history, proof))
+        return outcomes
+
+    def recipe(self, bench: Bench, setting: Setting) -> dict[str, Any]:
+        """The objective and the solver."""
+        objective = Objective(self.loss, setting["penalty"])
+        return {"objective": objective.to_json(), "solver": self._solver(bench)[0].to_json()}
+
+    def _solver(self, bench: Bench) -> Any:
+        objective = Objective(self.loss, self.penalty)
+        return select(objective, bench.X.shape[1], bench.outputs(self.loss))
+
+
+@dataclass(frozen=True)
+class Perceptrons(Candidate):
+    """A multilayer perceptron by the compiled engine; all jobs are members of one program."""
+
+    model: ClassVar[str] = "mlp"
+
+    def obstacle(self, bench: Bench, asked: bool) -> str:
+        """Too few rows leave nothing for early stopping to watch."""
+        if len(bench.X) < LEAST_NETWORK_ROWS and not asked:
+            return (
+                f"{len(bench.X)} training rows are fewer than the {LEAST_NETWORK_ROWS} that "
+                f"early stopping needs (models=['mlp'] or --model mlp insists)"
+            )
+        return super().obstacle(bench, asked)
+
+    def method(self, bench: Bench) -> tuple[str, str]:
+        """The update rule."""
+        recipe = self._recipe(bench, self.settings(bench)[0])
+        rule = type(recipe.optimizer).__name__
+        return rule, f"a network in batches of {recipe.batch_size}, stopped early"
+
+    def settings(self, bench: Bench) -> list[dict[str, Any]]:
+        """Step sizes over the rule's range, each with a weak and a firm penalty."""
+        from minimand.optimizers import Adam
+
+        rates = Adam.card.search["learning_rate"].grid(3)
+        strengths = [replace(self.penalty, strength=s) for s in (1e-5, 1e-3)]
+        return product_grid(learning_rate=rates, penalty=strengths)
+
+    def run(
+        self, bench: Bench, jobs: Sequence[tuple[Setting, Fold]], budget: Budget
+    ) -> list[Outcome]:
+        """Train all jobs at once; a tenth of each job's rows is watched for early stopping."""
+        from minimand.training import train_members
+
+        if not jobs:
+            return []
+        trained = train_members(
+            [self._recipe(bench, setting) for setting, _ in jobs],
+            bench.X,
+            bench.encoded(self.loss),
+            [watched_tenth(fold.train, bench.seed) for _, fold in jobs],
+            [bench.seed] * len(jobs),
+            budget=budget,
+        )
+        encoder = bench.encoder(self.loss)
+        return [
+            Outcome(
+                Fitted(self.loss, encoder, t.params, t.recipe, t.network_state),
+                t.status,
+                t.finite,
+                t.history,
+            )
+            for t in trained
+        ]
+
+    def recipe(self, bench: Bench, setting: Setting) -> dict[str, Any]:
+        """The recipe of the run."""
+        return {"recipe": self._recipe(bench, setting).to_json()}
+
+    def _recipe(self, bench: Bench, setting: Setting) -> Any:
+        from minimand.networks import MLP
+        from minimand.optimizers import Adam
+        from minimand.training import Recipe
+
+        rows = len(bench.X)
+        return Recipe(
+            MLP(hidden=(100,), outputs=bench.outputs(self.loss)),
+            self.loss,
+            Adam(learning_rate=setting["learning_rate"]),
+            setting["penalty"],
+            batch_size=int(np.clip(2 ** round(np.log2(rows / 50)), 16, 256)),
+            epochs=200 if rows < 5000 else 40,
+            patience=20 if rows < 5000 else 5,
+        )
+
+
+def watched_tenth(rows: np.ndarray, seed: int) -> Fold:
+    """The rows split into nine tenths to descend on and one tenth to watch."""
+    order = np.random.default_rng(seed).permutation(rows)
+    watched = max(1, len(rows) // 10)
+    return Fold(np.sort(order[watched:]), np.sort(order[:watched]))

@@ -1,0 +1,57 @@
+"""Which losses may serve which target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from minimand.arrays import Array
+from minimand.component import catalogue
+from minimand.data import Task
+from minimand.errors import ArgumentError
+from minimand.losses import Loss, Quantile
+from minimand.metrics import Metric
+
+DOMAINS = {
+    "regression": ("real", "count"),
+    "count": ("real", "count"),
+    "binary": ("sign", "class"),
+    "multiclass": ("class",),
+}
+
+
+def eligible(task: Task, metric: Metric) -> list[Loss]:
+    """Every loss of the catalogue that can be minimised for the task, at the metric's level."""
+    losses = [cls() for cls in catalogue("loss").values() if task in cls.card.tasks]
+    level = getattr(metric, "level", 0.5)
+    found = [Quantile(level) if isinstance(loss, Quantile) else loss for loss in losses]
+    return [loss for loss in found if _descends(loss) and loss != Quantile(0.5)]
+
+
+def requested(losses: Sequence[Loss], task: Task, target: pl.Series, truth: Array) -> list[Loss]:
+    """The losses that the user asked for, checked against the target.
+
+    Raises:
+        ArgumentError: a loss cannot be minimised or serves another task.
+        TargetError: a target lies outside a loss's domain; the text names row and value.
+    """
+    for loss in losses:
+        loss.check_minimisable()
+        if loss.card.target not in DOMAINS[task]:
+            fitting = [n for n, c in catalogue("loss").items() if task in c.card.tasks]
+            raise ArgumentError(
+                f"{type(loss).__name__} does not fit '{target.name}', a {task} target; "
+                f"choose among {', '.join(n for n in fitting if n != 'ZeroOne')}"
+            )
+        if loss.card.target == "count":
+            loss.check_target(truth)
+    return list(losses)
+
+
+def _descends(loss: Loss) -> bool:
+    try:
+        loss.check_minimisable()
+    except ArgumentError:
+        return False
+    return True

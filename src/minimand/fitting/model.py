@@ -1,0 +1,133 @@
+"""A fitted model: encoding, parameters and loss, from a table to predictions and to disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from minimand.arrays import Array
+from minimand.data import FeatureEncoder, TargetEncoder
+from minimand.errors import ArgumentError, FileError
+from minimand.fitting.bench import predict
+from minimand.losses import Loss
+from minimand.metrics import Prediction
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Parameters that score a design matrix; `recipe` is None for an affine score."""
+
+    loss: Loss
+    target: TargetEncoder
+    params: Mapping[str, Any]
+    recipe: Any = None
+    state: Mapping[str, Any] | None = None
+
+    def scores(self, X: Array) -> Array:
+        """Raw scores of the rows of X: [n], or [n, K] for a loss over K classes."""
+        if self.recipe is not None:
+            from minimand.training.program import scores
+
+            network = self.state or {}
+            inputs = np.asarray(X, dtype=np.float32)
+            return np.asarray(scores(self.recipe, self.params, network, inputs), dtype=float)
+        scores = X @ self.params["output"]["kernel"] + self.params["output"]["bias"]
+        return scores if self.loss.score_axes else scores[:, 0]
+
+    def predict(self, X: Array) -> Prediction:
+        """What the model says about the rows of X."""
+        return predict(self.loss, self.target, self.scores(X))
+
+
+@dataclass(frozen=True)
+class Model:
+    """A fitted model with the encoding of its features: what `predict` needs, and nothing else."""
+
+    features: FeatureEncoder
+    fitted: Fitted
+
+    def predict(self, frame: pl.DataFrame) -> tuple[Array, Array | None, tuple[str, ...]]:
+        """(predictions in the user's terms, [n, K] probabilities or None, notes)."""
+        X, notes = self.features.transform_with_notes(frame)
+        said = self.fitted.predict(X)
+        classes = self.fitted.target.classes
+        value = self.fitted.target.decode(said.value) if classes else said.value
+        return value, said.probability, notes
+
+    def save(self, folder: Path) -> None:
+        """Write model.safetensors and model.json into `folder`."""
+        from safetensors.numpy import save_file
+
+        fitted = self.fitted
+        arrays = _flat("params", fitted.params) | _flat("state", fitted.state or {})
+        save_file(arrays, folder / "model.safetensors")
+        described = {
+            "format": FORMAT,
+            "loss": fitted.loss.to_json(),
+            "recipe": fitted.recipe and fitted.recipe.to_json(),
+            "features": self.features.to_json(),
+            "target": fitted.target.to_json(),
+        }
+        (folder / "model.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Model:
+        """The model that `save` wrote.
+
+        Raises:
+            FileError: the files are missing, damaged, or of a newer format.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        try:
+            described = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+            arrays = load_file(folder / "model.safetensors")
+        except (OSError, ValueError, SafetensorError) as error:
+            raise FileError(f"cannot read the model in '{folder}': {error}") from None
+        if described.get("format") != FORMAT:
+            raise ArgumentError(
+                f"the model in '{folder}' has format {described.get('format')}; this version of "
+                f"minimand reads format {FORMAT}"
+            )
+        recipe = None
+        if described["recipe"]:
+            from minimand.training import Recipe
+
+            recipe = Recipe.from_json(described["recipe"])
+        tree = _nested(arrays)
+        fitted = Fitted(
+            Loss.from_json(described["loss"]),
+            TargetEncoder.from_json(described["target"]),
+            tree["params"],
+            recipe,
+            tree.get("state", {}),
+        )
+        return cls(FeatureEncoder.from_json(described["features"]), fitted)
+
+
+def _flat(prefix: str, tree: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    flat: dict[str, np.ndarray] = {}
+    for name, child in tree.items():
+        path = f"{prefix}.{name}"
+        flat |= _flat(path, child) if isinstance(child, Mapping) else {path: np.asarray(child)}
+    return flat
+
+
+def _nested(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for path, array in flat.items():
+        *parents, name = path.split(".")
+        inner = tree
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+        inner[name] = array
+    return tree

@@ -1,0 +1,92 @@
+"""The end of a fit: the winner is refitted on all rows but the test part, and scored on that once."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from minimand.arrays import Array
+from minimand.budget import Budget
+from minimand.data import FeatureEncoder, Fold
+from minimand.diagnosis import findings
+from minimand.errors import ArgumentError, SolverError
+from minimand.fitting.bench import Bench, Constant, truth_of
+from minimand.fitting.candidates import Outcome
+from minimand.fitting.model import Fitted, Model
+from minimand.fitting.results import Fit
+from minimand.fitting.selection import bootstrap
+from minimand.fitting.study import Say, Study
+from minimand.metrics import Prediction
+
+
+def refit(studied: Study, watch: Budget, say: Say) -> Fit:
+    """Refit the winner, score it on the test part, and gather the evidence.
+
+    Raises:
+        SolverError: the winner, which did well on every fold, failed on all of the rows.
+    """
+    bench, table, winner = studied.bench, studied.table, studied.ranked[0]
+    assert winner.searched is not None and table.target is not None
+    everything = Fold(np.arange(len(bench.X)), np.arange(0))
+    job = (winner.searched.setting, everything)
+    (outcome,) = winner.candidate.run(bench, [job], Budget())
+    if not outcome.usable:
+        raise SolverError(f"{winner.candidate.name}: {outcome.status}")
+    proof = outcome.certificate
+    say(f"Refitted {winner.candidate.name} on {len(bench.X):,} rows: {outcome.status}"
+        + (f"; {proof['sentence']}." if proof else "."))  # fmt: skip
+
+    rows = studied.split.test
+    if not len(rows):
+        raise ArgumentError("test_size is 0: nothing is left to score the winner on; use compare")
+    target = table.target[rows]
+    truth = truth_of(target, bench.labels)
+    said = outcome.fitted.predict(studied.features.transform(table.frame[rows]))
+    baseline = Constant.best(bench, everything.train).predict(len(rows))
+    run = studied.record | {
+        "baseline": studied.record["baseline"] | {"test": _test(bench, truth, baseline)},
+        "test": _test(bench, truth, said) | {"rows": len(rows)},
+        "certificate": proof,
+        "status": outcome.status,
+        "recipe": winner.candidate.recipe(bench, winner.searched.setting),
+        "coefficients": coefficients(outcome.fitted, studied.features),
+        "seconds": round(watch.elapsed(), 3),
+        "stopped": watch.reason,
+    }
+    run["findings"] = [asdict(finding) for finding in findings(run)]
+    fitted = Fit(run, Model(studied.features, outcome.fitted), outcome.history,
+                 _predictions(outcome, target, said))  # fmt: skip
+    for finding in run["findings"]:
+        say(f"Finding: {finding['what']} ({finding['evidence']}); {finding['advice']}.")
+    say(fitted.verdict())
+    return fitted
+
+
+def _test(bench: Bench, truth: Array, said: Prediction) -> dict[str, float]:
+    """The metric on the test part, with its bootstrap interval."""
+    low, high = bootstrap(lambda i: bench.metric(truth[i], said.rows(i)), len(truth), bench.seed)
+    return {"value": bench.metric(truth, said), "low": low, "high": high}
+
+
+def _predictions(outcome: Outcome, target: Any, said: Prediction) -> dict[str, Array]:
+    classes = outcome.fitted.target.classes
+    shown = {
+        "actual": target.to_numpy(),
+        "predicted": np.asarray(classes)[said.value] if classes else said.value,
+    }
+    return shown | ({} if said.probability is None else {"probability": said.probability})
+
+
+def coefficients(fitted: Fitted, features: FeatureEncoder) -> list[dict[str, Any]] | None:
+    """The slopes of an affine score: standardised, and per unit of the column where it has one."""
+    if fitted.recipe is not None or fitted.loss.score_axes:
+        return None
+    slopes = fitted.params["output"]["kernel"][:, 0]
+    listed = []
+    for name, slope in zip(features.names, slopes, strict=True):
+        scale = features.numeric_scale(name)
+        per_unit = None if scale is None else float(slope * fitted.target.scale / scale[1])
+        listed.append({"feature": name, "value": float(slope), "per_unit": per_unit})
+    return listed
