@@ -205,7 +205,11 @@ def find(kind: str, name: str) -> type[Component]:
 
 
 def register_pytrees() -> None:
-    """Tell JAX, if it is loaded, about the components defined so far."""
+    """Tell JAX, if it is loaded, about the components defined so far.
+
+    This happens by itself whenever a component is defined or made, so only a program that makes
+    its components, imports JAX later and hands them straight to `jax.jit` has to call it.
+    """
     tree_util = getattr(sys.modules.get("jax"), "tree_util", None)
     while tree_util is not None and _not_yet_pytrees:
         cls = _not_yet_pytrees.pop()

@@ -14,22 +14,34 @@ Reduction = Literal["mean", "sum", "none"]
 
 
 class Loss(Component):
-    """A loss ℓ(score, target). `score_axes` counts the axes a score has beyond its target."""
+    """A loss ℓ(score, target) of examples.
+
+    A score may have one axis beyond the examples (`score_axes`: K classes, or the parameters named
+    in `scores`), and so may a target (`target_axes`: the columns named in `targets`).
+    """
 
     kind = "loss"
     score_axes: ClassVar[int] = 0
+    target_axes: ClassVar[int] = 0
+    scores: ClassVar[tuple[str, ...]] = ()
+    targets: ClassVar[tuple[str, ...]] = ()
 
     def value(self, score: Array, target: Array) -> Array:
         """ℓ(score, target) for each example, never reduced; the shape is the target's."""
         raise NotImplementedError
 
     def gradient(self, score: Array, target: Array) -> Array:
-        """∂ℓ/∂score for each example; the shape is the score's."""
-        raise NotImplementedError
+        """∂ℓ/∂score for each example; the shape is the score's. By JAX where no form is closed."""
+        import jax
+
+        def total(score: Array) -> Array:
+            return jax.numpy.sum(self.value(score, jax.numpy.asarray(target)))
+
+        return _as(score, jax.grad(total)(jax.numpy.asarray(score)))
 
     def curvature(self, score: Array, target: Array) -> Array:
         """∂²ℓ/∂score² for each example: the score's shape, or a [K, K] block for K scores."""
-        raise NotImplementedError
+        raise ArgumentError(f"{type(self).__name__} has no curvature for each example")
 
     def response(self, score: Array) -> Array:
         """What the user reads: the mean, or a probability if the loss is proper."""
@@ -108,24 +120,33 @@ class Loss(Component):
     ) -> tuple[Array, Array]:
         """(w ℓ, w), with entries that are masked or weigh nothing replaced before they are used."""
         self._check_arrays(score=score, target=target, weight=weight, mask=mask)
-        xp = namespace(score, target)
-        if is_half(score):
-            score = xp.astype(score, xp.float32)
-        elif not is_float(score):
-            score = xp.astype(score, xp.asarray(0.0).dtype)
+        score = _computable(score)
         if weight is None and mask is None:
             value = self.value(score, target)
             return value, namespace(value).ones_like(value)
-        ones = xp.ones_like(target, dtype=score.dtype)
-        used = ones if weight is None else to_float(weight, score)
-        kept = used != 0
+        used = self._used(score, target, weight, mask)
+        return used * self.value(*self._cleaned(score, target, used)), used
+
+    def _used(self, score: Array, target: Array, weight: Array | None, mask: Array | None) -> Array:
+        """The weight of every example, 0 where it is masked."""
+        xp = namespace(score, target)
+        example = target[..., 0] if self.target_axes else target
+        used = xp.ones_like(example, dtype=score.dtype)
+        if weight is not None:
+            used = to_float(weight, score)
         if mask is not None:
-            kept = kept & (mask != 0)
-        used = xp.where(kept, used, xp.zeros_like(used))
-        kept_score = kept[..., None] if self.score_axes else kept
-        safe_score = xp.where(kept_score, score, xp.zeros_like(score))
-        safe_target = xp.where(kept, target, xp.zeros_like(target))
-        return used * self.value(safe_score, safe_target), used
+            used = xp.where(xp.astype(mask, xp.bool), used, xp.zeros_like(used))
+        return used
+
+    def _cleaned(self, score: Array, target: Array, used: Array) -> tuple[Array, Array]:
+        """Score and target with 0 wherever an example weighs nothing."""
+        xp = namespace(score, target)
+        kept = used != 0
+
+        def clean(array: Array, axes: int) -> Array:
+            return xp.where(kept[..., None] if axes else kept, array, xp.zeros_like(array))
+
+        return clean(score, self.score_axes), clean(target, self.target_axes)
 
     def _check_arrays(self, **arrays: Array | None) -> None:
         loss = type(self).__name__
@@ -136,17 +157,58 @@ class Loss(Component):
                 )
         shape = {n: tuple(a.shape) for n, a in arrays.items() if a is not None}
         score, target = shape.pop("score"), shape.pop("target")
-        if len(score) != len(target) + self.score_axes or score[: len(target)] != target:
-            wanted = "one more axis of classes than" if self.score_axes else "the shape of"
+        examples = target[: len(target) - self.target_axes]
+        if score[: len(score) - self.score_axes] != examples:
             raise ShapeError(
-                f"{loss}: score has shape {score} and target {target}; the score must have "
-                f"{wanted} the target (nothing is broadcast)"
+                f"{loss}: score has shape {score} and target {target}; expected score "
+                f"{_form(self.score_axes, self.scores)} and target "
+                f"{_form(self.target_axes, self.targets)} with the same n (nothing is broadcast)"
             )
-        for name, other in shape.items():
-            if other != target:
+        for axes, names, got in (
+            (self.score_axes, self.scores, score),
+            (self.target_axes, self.targets, target),
+        ):
+            if axes and names and got[-1] != len(names):
                 raise ShapeError(
-                    f"{loss}: {name} has shape {other} and target {target}; they must be the same"
+                    f"{loss}: the last axis holds {', '.join(names)}; it has {got[-1]}"
                 )
+        for name, other in shape.items():
+            if other != examples:
+                raise ShapeError(
+                    f"{loss}: {name} has shape {other} and target {target}; it needs one entry "
+                    f"for each example, {examples}"
+                )
+
+
+class JointLoss(Loss):
+    """A loss in which examples act together: an image, a list, a batch.
+
+    The last `set_axes` axes of the examples form one set, which has one value. A weight or a mask
+    is given for every example; a set counts once, whatever its size, if any of it has weight.
+    """
+
+    set_axes: ClassVar[int] = 1
+
+    def joint(self, score: Array, target: Array, weight: Array) -> Array:
+        """One value for each set. `weight` has the examples' shape; 0 means absent."""
+        raise NotImplementedError
+
+    def value(self, score: Array, target: Array) -> Array:
+        """One value for each set, all of whose examples count the same."""
+        return self.joint(score, target, self._used(score, target, None, None))
+
+    def _weighted(
+        self, score: Array, target: Array, weight: Array | None, mask: Array | None
+    ) -> tuple[Array, Array]:
+        """(value, 1) for every set; (0, 0) for a set that is wholly absent."""
+        self._check_arrays(score=score, target=target, weight=weight, mask=mask)
+        score = _computable(score)
+        used = self._used(score, target, weight, mask)
+        value = self.joint(*self._cleaned(score, target, used), used)
+        xp = namespace(value)
+        axes = tuple(range(-self.set_axes, 0))
+        present = to_float(xp.any(used != 0, axis=axes), value)
+        return xp.where(present > 0, value, xp.zeros_like(value)), present
 
 
 class PointwiseLoss(Loss):
@@ -161,6 +223,25 @@ class PointwiseLoss(Loss):
             slope = np.average(self.gradient(np.full(target.shape, middle), target), weights=weight)
             low, high = (low, middle) if slope > 0 else (middle, high)
         return 0.5 * (low + high)
+
+
+def _computable(score: Array) -> Array:
+    """The score in a floating dtype of at least single precision."""
+    xp = namespace(score)
+    if is_half(score):
+        return xp.astype(score, xp.float32)
+    return score if is_float(score) else xp.astype(score, xp.asarray(0.0).dtype)
+
+
+def _form(axes: int, names: tuple[str, ...]) -> str:
+    return "[n]" if not axes else f"[n, {len(names) or 'K'}]"
+
+
+def _as(like: Array, array: Array) -> Array:
+    """A JAX array as an array of the library of `like`."""
+    if namespace(like) is namespace(array):
+        return array
+    return namespace(like).asarray(np.asarray(array))
 
 
 def reject(loss: Loss, target: Array, bad: Array, what: str, todo: str) -> None:

@@ -149,7 +149,8 @@ class Huber(ResidualLoss):
         return inner * (r - 0.5 * inner)
 
     def slope(self, r: Array) -> Array:
-        return namespace(r, self.delta).clip(r, -self.delta, self.delta)
+        xp = namespace(r, self.delta)
+        return xp.where(xp.abs(r) <= self.delta, r, self.delta * xp.sign(r))
 
     def bend(self, r: Array) -> Array:
         xp = namespace(r, self.delta)
