@@ -6,7 +6,6 @@ from functools import lru_cache
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from minimand.arrays import Array
@@ -17,9 +16,10 @@ Tree = dict[str, Any]
 
 
 class Network(Component):
-    """A differentiable map from inputs to scores."""
+    """A differentiable map from inputs to `outputs` scores."""
 
     kind = "network"
+    outputs: int
 
     def init(self, key: Array, example: Array) -> tuple[Tree, Tree]:
         """Fresh (params, state) for inputs shaped like `example` [batch, ...]."""
@@ -42,32 +42,27 @@ class LayeredNetwork(Network):
     def init(self, key: Array, example: Array) -> tuple[Tree, Tree]:
         """Fresh (params, state) for inputs shaped like `example` [batch, ...]."""
         module = self.layers(example.shape[-1], nnx.Rngs(key))
-        _, params, state = nnx.split(module, nnx.Param, ...)
+        params, state = nnx.state(module, nnx.Param, nnx.Not(nnx.Param))
         return nnx.to_pure_dict(params), nnx.to_pure_dict(state)
 
     def apply(
         self, params: Tree, state: Tree, x: Array, *, key: Array, train: bool
     ) -> tuple[Array, Tree]:
         """(scores [batch, outputs], new state)."""
-        structure, param_slots, state_slots = _split(self, x.shape[-1])
-        nnx.replace_by_pure_dict(param_slots, params)
-        nnx.replace_by_pure_dict(state_slots, state)
-        module = nnx.merge(structure, param_slots, state_slots)
+        module = nnx.merge(_structure(self, x.shape[-1]), params, state)
         score = module(x)
         return score, nnx.to_pure_dict(nnx.state(module, nnx.Not(nnx.Param)))
 
 
 @lru_cache
-def _split(network: LayeredNetwork, features: int) -> tuple[Any, Any, Any]:
-    shape = nnx.eval_shape(lambda: network.layers(features, nnx.Rngs(0)))
-    return nnx.split(shape, nnx.Param, ...)
+def _structure(network: LayeredNetwork, features: int) -> Any:
+    """What is left of the module without its arrays."""
+    return nnx.graphdef(nnx.eval_shape(lambda: network.layers(features, nnx.Rngs(0))))
 
 
 def output_bias(params: Tree, value: Array) -> Tree:
     """`params` with the bias of the last layer set, so that training starts from the baseline."""
-    bias = params["output"]["bias"]
-    filled = jnp.broadcast_to(jnp.asarray(value, bias.dtype), bias.shape)
-    return params | {"output": params["output"] | {"bias": filled}}
+    return params | {"output": params["output"] | {"bias": value}}
 
 
 def count(params: Tree) -> int:

@@ -142,8 +142,13 @@ class Problem:
 
     @cached_property
     def scale(self) -> Array:
-        """The size of a gradient entry that counts as 1: column size times typical slope."""
-        slopes = self.loss.gradient(self.scores(self.initial()), self.y)
+        """The size of a gradient entry that counts as 1: column size times typical slope.
+
+        The slope is taken a little beside the best constant, where it may be rounding alone.
+        """
+        beside = self.initial()
+        beside[-1] += 1e-6 * np.sqrt(self.weight @ np.square(self.y, dtype=float))
+        slopes = self.loss.gradient(self.scores(beside), self.y)
         typical = np.sqrt(self.weight @ np.square(slopes).reshape(len(self.X), -1))
         columns = np.append(np.sqrt(self.weight @ np.square(self.X)), 1.0)
         scale = columns[:, None] * typical
@@ -296,9 +301,9 @@ def _shares(weight: Array | None, y: Array) -> Array:
     if weight is None:
         return np.full(len(y), 1 / len(y))
     weight = np.asarray(weight, dtype=float)
-    if weight.shape != y.shape or not np.all(weight >= 0) or not weight.sum() > 0:
+    if weight.shape != y.shape or not np.all(weight >= 0) or not 0 < weight.sum() < np.inf:
         raise DataError(
-            f"weight must be [n] = {y.shape}, not negative and not all zero; "
+            f"weight must be [n] = {y.shape}, finite, not negative and not all zero; "
             f"it has shape {weight.shape}, minimum {weight.min()}, sum {weight.sum()}"
         )
     return weight / weight.sum()

@@ -70,4 +70,4 @@ class Newton(Solver):
 def _still_moving(problem: Problem, theta: Array, step: Array) -> bool:
     """Whether a small gradient hides a long step: on an exponential tail every step is about 1."""
     scores, move = problem.scores(theta), problem.scores(step)
-    return bool(np.any(np.abs(move) > 0.01 * (1 + np.abs(scores))))
+    return bool(np.max(np.abs(move)) > 0.001 * (1 + np.max(np.abs(scores))))

@@ -47,7 +47,7 @@ class ProximalGradient(Solver):
             record(history, iteration, problem.value(theta), norm)
             if norm <= self.tolerance:
                 return problem.solution(theta, f"converged in {iteration} steps", True, history)
-            if budget.spent():
+            if iteration == self.max_iterations or budget.spent():
                 break
             moved, step = self._step(problem, ahead, step)
             if np.sum((ahead - moved) * (moved - theta)) > 0:

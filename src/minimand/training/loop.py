@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from minimand.arrays import Array
 from minimand.budget import Budget
 from minimand.data.splits import Fold
-from minimand.errors import ArgumentError, ShapeError, SolverError
+from minimand.errors import ArgumentError, DataError, ShapeError, SolverError
 from minimand.networks.base import Tree
 from minimand.training.compilation import collector_paused
 from minimand.training.program import EARLY, NON_FINITE, Member, Rows, advance, scores, start
@@ -77,6 +78,7 @@ def train(
     """
     if not 0 <= validation < 1:
         raise ArgumentError(f"validation is {validation}; it must lie in [0, 1)")
+    _check_seeds([seed])
     order = np.random.default_rng(seed).permutation(len(X))
     held = round(validation * len(X))
     fold = Fold(np.sort(order[held:]), np.sort(order[:held]))
@@ -102,14 +104,17 @@ def train_members(
     A fold's `train` rows are descended on and its `test` rows are watched for early stopping. A
     member whose loss stops being finite ends by itself and says so in its status.
     """
-    X, y = _checked(X, y)
-    budget = budget or Budget()
-    members = _stack(recipes, folds, seeds, weight, len(X))
-    bias = np.asarray(recipes[0].loss.constant(y), dtype=np.float32)
+    _check_members(recipes, folds, seeds)
+    X, y, weight = _checked_rows(recipes[0], X, y, weight)
+    members = _stack(recipes, folds, seeds, weight)
+    constants = [
+        _best_constant(recipe, y, weight, fold) for recipe, fold in zip(recipes, folds, strict=True)
+    ]
     X_device, y_device = jax.device_put(X), jax.device_put(y)
     epochs, done = recipes[0].epochs, 0
-    with collector_paused(), progress_bar(progress, epochs) as show:
-        state = start(members, X_device, bias)
+    obeyed = nullcontext(budget) if budget else Budget()
+    with obeyed as budget, collector_paused(), progress_bar(progress, epochs) as show:
+        state = start(members, X_device, np.asarray(constants, dtype=np.float32))
         chunk = 1
         while done < epochs and not budget.spent():
             begun = time.perf_counter()
@@ -121,44 +126,87 @@ def train_members(
             if np.all(status != 0):
                 break
     host = jax.device_get(state)
-    return [_result(recipe, jax.tree.map(lambda leaf, k=k: leaf[k], host), budget) for k, recipe in enumerate(recipes)]
+    return [
+        _result(recipe, jax.tree.map(lambda leaf, k=k: leaf[k], host), budget)
+        for k, recipe in enumerate(recipes)
+    ]
 
 
-def _checked(X: Array, y: Array) -> tuple[np.ndarray, np.ndarray]:
-    X, y = np.asarray(X, dtype=np.float32), np.asarray(y)
-    if X.ndim != 2 or len(X) != len(y) or y.ndim != 1 or not len(X):
-        raise ShapeError(f"X has shape {X.shape} and y {y.shape}; expected [n, p] and [n], n ≥ 1")
-    return X, y.astype(np.int32 if y.dtype.kind in "iub" else np.float32)
-
-
-def _stack(
-    recipes: Sequence[Recipe],
-    folds: Sequence[Fold],
-    seeds: Sequence[int],
-    weight: Array | None,
-    n: int,
-) -> Member:
-    if not len(recipes) == len(folds) == len(seeds):
+def _check_members(recipes: Sequence[Recipe], folds: Sequence[Fold], seeds: Sequence[int]) -> None:
+    if not 0 < len(recipes) == len(folds) == len(seeds):
         raise ShapeError(
             f"{len(recipes)} recipes, {len(folds)} folds and {len(seeds)} seeds; need one each "
             f"for every member"
         )
-    structures = {jax.tree.structure(r) for r in recipes}
-    if len(structures) != 1:
+    if len({jax.tree.structure(recipe) for recipe in recipes}) != 1:
         raise ArgumentError("recipes trained together must differ in numbers only, not structure")
-    weights = np.ones(n) if weight is None else np.asarray(weight)
+    _check_seeds(seeds)
+
+
+def _check_seeds(seeds: Sequence[int]) -> None:
+    for seed in seeds:
+        if not 0 <= seed < 2**32:
+            raise ArgumentError(f"seed is {seed}; it must lie in [0, 2^32)")
+
+
+def _checked_rows(
+    recipe: Recipe, X: Array, y: Array, weight: Array | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Inputs, targets and weights as the program takes them; rows of weight 0 are blank."""
+    X, y = np.asarray(X, dtype=np.float32), np.asarray(y)
+    weight = np.ones(len(X)) if weight is None else np.asarray(weight, dtype=float)
+    if X.ndim != 2 or not X.size or not y.shape == weight.shape == X.shape[:1]:
+        raise ShapeError(
+            f"X has shape {X.shape}, y {y.shape} and weight {weight.shape}; "
+            f"expected [n, p], [n] and [n], n ≥ 1"
+        )
+    used = weight > 0
+    if not (np.all(weight >= 0) and 0 < weight.sum() < np.inf):
+        raise DataError(
+            f"weight must be finite, not negative and not all zero; its minimum is "
+            f"{weight.min()} and its sum {weight.sum()}"
+        )
+    if not used.all():
+        X, y = np.where(used[:, None], X, 0), np.where(used, y, y[used][0])
+    for row, column in np.argwhere(~np.isfinite(X))[:1]:
+        raise DataError(
+            f"X holds {X[row, column]} in row {row + 1}, column {column + 1}; "
+            f"drop or repair that row"
+        )
+    recipe.loss.check_target(y)
+    wanted, given = int(y.max()) + 1 if recipe.loss.score_axes else 1, recipe.network.outputs
+    if given < wanted or (given > 1 and not recipe.loss.score_axes):
+        raise ShapeError(
+            f"{recipe.network} gives {given} scores; {recipe.loss} needs {wanted} for this target"
+        )
+    return X, y.astype(np.int32 if y.dtype.kind in "iub" else np.float32), weight
+
+
+def _best_constant(recipe: Recipe, y: np.ndarray, weight: np.ndarray, fold: Fold) -> np.ndarray:
+    """The best constant scores on a member's training rows; absent classes get the lowest."""
+    own = np.zeros_like(weight)
+    own[fold.train] = weight[fold.train]
+    if not own.any():
+        raise DataError("no rows are left to train on; use less validation, or more rows")
+    constant = np.atleast_1d(recipe.loss.constant(y, own))
+    return np.pad(constant, (0, recipe.network.outputs - len(constant)), mode="minimum")
+
+
+def _stack(
+    recipes: Sequence[Recipe], folds: Sequence[Fold], seeds: Sequence[int], weight: np.ndarray
+) -> Member:
     stacked = jax.tree.map(lambda *leaves: np.asarray(leaves, dtype=np.float32), *recipes)
     return Member(
         stacked,
         np.asarray(seeds, dtype=np.uint32),
-        _pad([f.train for f in folds], weights),
-        _pad([f.test for f in folds], weights),
+        _pad([f.train for f in folds], weight),
+        _pad([f.test for f in folds], weight),
     )
 
 
 def _pad(parts: Sequence[np.ndarray], weights: np.ndarray) -> Rows:
     """Index arrays of nearly equal length as one rectangle; padding weighs nothing."""
-    longest = max(1, *(len(p) for p in parts)) if parts else 1
+    longest = max(1, *(len(p) for p in parts))
     index = np.zeros((len(parts), longest), dtype=np.int32)
     weight = np.zeros((len(parts), longest), dtype=np.float32)
     for k, part in enumerate(parts):
@@ -176,8 +224,8 @@ def _result(recipe: Recipe, state: Any, budget: Budget) -> Trained:
     finite = int(state.status) != NON_FINITE
     if not finite:
         status = (
-            f"the loss stopped being finite in epoch {ran}; lower the learning rate "
-            f"({float(recipe.optimizer.learning_rate):g}) or scale the inputs"
+            f"the loss stopped being finite in epoch {ran}; lower the learning rate of "
+            f"{recipe.optimizer} or scale the inputs"
         )
     elif int(state.status) == EARLY:
         status = f"stopped early after {ran} epochs; the best was epoch {best}"

@@ -54,7 +54,8 @@ class State(NamedTuple):
 @jax.jit
 def start(members: Member, X: Array, bias: Array) -> State:
     """The state of every member before its first epoch."""
-    return jax.vmap(_start, in_axes=(0, None, None))(members, X, bias)
+    started: State = jax.vmap(_start, in_axes=(0, None, 0))(members, X, bias)
+    return started
 
 
 @partial(jax.jit, donate_argnames="state")
@@ -134,7 +135,7 @@ def _close(
     params, network, optimizer = carry
     validation = _ratio(*_total(recipe, params, network, X, y, member.validation, key, False)[0])
     watched = jnp.any(member.validation.weight > 0)
-    finite = jnp.isfinite(train)
+    finite = jnp.isfinite(train) & _all_finite(params)
     better = finite & (~watched | (validation < before.best - recipe.min_delta))
     best_epoch = jnp.where(better, epoch, before.best_epoch)
     tired = watched & (epoch - best_epoch >= recipe.patience) & (epoch < recipe.epochs)
@@ -151,7 +152,8 @@ def _close(
         history=before.history.at[before.epoch].set(jnp.stack([train, validation])),
     )
     running = (before.status == RUNNING) & (before.epoch < recipe.epochs)
-    return _choose(running, after, before)
+    closed: State = _choose(running, after, before)
+    return closed
 
 
 def _objective(
@@ -205,6 +207,10 @@ def _shuffled(rows: Rows, batch_size: int, key: Array) -> Rows:
 
 def _ratio(total: Array, weight: Array) -> Array:
     return total / jnp.where(weight > 0, weight, 1.0)
+
+
+def _all_finite(params: Tree) -> Array:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)]))
 
 
 def _choose(condition: Array, yes: Any, no: Any) -> Any:

@@ -22,7 +22,11 @@ def progress_bar(show: bool | None, epochs: int) -> Iterator[Callable[[int, np.n
     columns = (TextColumn("epoch"), BarColumn(), MofNCompleteColumn(), TimeLeft())
     losses_column = TextColumn("{task.fields[losses]}")
     with Progress(
-        *columns, losses_column, console=Console(stderr=True), transient=True, auto_refresh=False
+        *columns,
+        losses_column,
+        console=Console(stderr=True, force_terminal=show),
+        transient=True,
+        auto_refresh=False,
     ) as bar:
         task = bar.add_task("", total=epochs, losses="")
 

@@ -1,0 +1,113 @@
+"""Networks are pure functions of plain parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import erf
+
+from minimand.errors import ArgumentError, UnknownNameError
+from minimand.networks import MLP, Linear, Network
+from minimand.networks.base import count, output_bias
+
+KEY = jax.random.key(0)
+X = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+
+BY_HAND = {
+    "relu": lambda z: np.maximum(z, 0),
+    "tanh": np.tanh,
+    "silu": lambda z: z / (1 + np.exp(-z)),
+    "gelu": lambda z: 0.5 * z * (1 + erf(z / np.sqrt(2))),
+}
+
+
+def test_linear_scores_are_affine() -> None:
+    params, state = Linear(outputs=2).init(KEY, X)
+    scores, _ = Linear(outputs=2).apply(params, state, X, key=KEY, train=False)
+    layer = params["output"]
+    assert layer["kernel"].shape == (3, 2) and layer["bias"].shape == (2,)
+    np.testing.assert_allclose(scores, X @ layer["kernel"] + layer["bias"], rtol=1e-5)
+    assert set(params) == {"output"} or not jax.tree.leaves(params["hidden"])
+
+
+@pytest.mark.parametrize("activation", BY_HAND)
+def test_an_mlp_is_its_formula(activation: Any) -> None:
+    """JAX's gelu is the tanh approximation by default, within 5e-4 of the one with erf."""
+    network = MLP(hidden=(4, 6), outputs=2, activation=activation)
+    params, state = network.init(KEY, X)
+    hidden = X
+    for i in range(2):
+        layer = params["hidden"][f"layer{i}"]
+        hidden = BY_HAND[activation](hidden @ layer["kernel"] + layer["bias"])
+    expected = hidden @ params["output"]["kernel"] + params["output"]["bias"]
+    scores, _ = network.apply(params, state, X, key=KEY, train=False)
+    atol = 3e-3 if activation == "gelu" else 1e-5
+    np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=atol)
+
+
+def test_the_key_decides_the_parameters() -> None:
+    network = MLP(hidden=(4,))
+    first, again, other = (network.init(jax.random.key(s), X)[0] for s in (1, 1, 2))
+    assert jax.tree.all(jax.tree.map(jnp.array_equal, first, again))
+    assert not jnp.array_equal(first["output"]["kernel"], other["output"]["kernel"])
+
+
+def test_initial_scores_keep_the_size_of_the_inputs() -> None:
+    """LeCun et al. (1998): kernels of variance 1 / inputs; biases start at zero."""
+    params, _ = MLP(hidden=(400,)).init(KEY, np.zeros((1, 300), np.float32))
+    layer = params["hidden"]["layer0"]
+    assert float(layer["kernel"].std()) == pytest.approx(300**-0.5, rel=0.02)
+    assert not np.any(layer["bias"])
+
+
+def test_many_members_are_one_call() -> None:
+    network = MLP(hidden=(4,))
+    keys = jax.random.split(KEY, 3)
+    params, state = jax.vmap(lambda key: network.init(key, X))(keys)
+    together, _ = jax.vmap(lambda p: network.apply(p, state, X, key=KEY, train=True))(params)
+    for k in range(3):
+        alone = network.apply(
+            jax.tree.map(lambda leaf, k=k: leaf[k], params), state, X, key=KEY, train=True
+        )[0]
+        np.testing.assert_allclose(together[k], alone, rtol=1e-5, atol=1e-6)
+
+
+def test_tracing_leaves_nothing_behind() -> None:
+    network = MLP(hidden=(3,))
+    params, state = network.init(KEY, X)
+    with jax.checking_leaks():
+        jax.jit(lambda p: network.apply(p, state, X, key=KEY, train=True)[0])(params)
+
+
+def test_the_output_bias_can_be_set() -> None:
+    params, _ = MLP(hidden=(4,), outputs=2).init(KEY, X)
+    changed = output_bias(params, jnp.asarray([1.0, -1.0]))
+    assert changed["output"]["bias"].tolist() == [1.0, -1.0]
+    assert changed["output"]["kernel"] is params["output"]["kernel"]
+    assert params["output"]["bias"].tolist() == [0.0, 0.0]
+
+
+def test_count_of_parameters() -> None:
+    params, _ = MLP(hidden=(128,), outputs=10).init(KEY, np.zeros((1, 64), np.float32))
+    assert count(params) == 64 * 128 + 128 + 128 * 10 + 10
+
+
+@pytest.mark.parametrize(
+    "network", [Linear(), Linear(outputs=3), MLP(), MLP(hidden=(5, 4), activation="silu")]
+)
+def test_a_network_survives_json_and_text(network: Network) -> None:
+    assert Network.from_json(network.to_json()) == network
+    assert Network.parse(str(network)) == network
+
+
+def test_bad_fields_are_refused() -> None:
+    with pytest.raises(ArgumentError, match="outputs"):
+        Linear(outputs=0)
+    with pytest.raises(ArgumentError, match="hidden"):
+        MLP(hidden=(0,))
+    with pytest.raises(UnknownNameError, match="did you mean 'relu'"):
+        MLP(activation="rely")  # type: ignore[arg-type]
