@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 import scipy.linalg
+from threadpoolctl import ThreadpoolController
 
 from minimand.arrays import Array
 from minimand.budget import Budget
@@ -79,8 +80,10 @@ class Problem:
         if self.loss.score_axes:
             self.y = self.y.astype(np.int64)
             self.outputs = int(self.y.max()) + 1
+        self.Z = np.ones((len(self.y), X.shape[1] + 1))
+        self.X = self.Z[:, :-1]
         first = X[kept][0]
-        self.X = X[kept] - first
+        self.X[:] = X[kept] - first
         shift = self.weight @ self.X
         self.X -= shift
         self.centre = first + shift
@@ -115,20 +118,17 @@ class Problem:
         """The Hessian of the smooth part, [(p + 1) K, (p + 1) K], in the order of θ.ravel()."""
         bends = self.weighted(self.loss.curvature(self.scores(theta), self.y))
         bends = bends.reshape(len(self.X), self.outputs, self.outputs)
-        size, k = self.X.shape[1] + 1, self.outputs
+        size, k = self.Z.shape[1], self.outputs
         hessian = np.empty((size, k, size, k))
         for a in range(k):
-            for b in range(a + 1):
-                hessian[:, a, :, b] = hessian[:, b, :, a] = self.gram(bends[:, a, b])
-        for a in range(k):
+            root = self.Z * np.sqrt(bends[:, a, a, None])
+            hessian[:, a, :, a] = root.T @ root
             np.einsum("ii->i", hessian[:-1, a, :-1, a])[...] += self.penalty.bend()
+            before = self.Z[:, None, :] * bends[:, a, :a, None]
+            blocks = (self.Z.T @ before.reshape(len(before), a * size)).reshape(size, a, size)
+            hessian[:, a, :, :a] = blocks.transpose(0, 2, 1)
+            hessian[:, :a, :, a] = blocks.transpose(0, 1, 2)
         return hessian.reshape(size * k, size * k)
-
-    def gram(self, d: Array) -> Array:
-        """[X 1]ᵀ diag(d) [X 1]."""
-        scaled = self.X * d[:, None]
-        sums = scaled.sum(axis=0)
-        return np.block([[self.X.T @ scaled, sums[:, None]], [sums[None, :], np.sum(d)]])
 
     def weighted(self, values: Array) -> Array:
         """Per-example values times the example's share of the weight."""
@@ -211,7 +211,8 @@ class Solver(Component):
                 f"{type(self).__name__} cannot minimise {objective.loss} with {objective.penalty} "
                 f"and {problem.X.shape[1]} columns; let select() choose a solver"
             )
-        return self.run(problem, budget or Budget())
+        with _blas().limit(limits=1, user_api="blas"):
+            return self.run(problem, budget or Budget())
 
     def run(self, problem: Problem, budget: Budget) -> Solution:
         """Minimise a problem that has been checked."""
@@ -294,6 +295,12 @@ def stationarity_certificate(value: float) -> Certificate:
     """The certificate of a smooth problem: how far from zero its scaled gradient is."""
     sentence = f"the largest scaled entry of the gradient is {value:.1e} (0 at the optimum)"
     return Certificate("gradient norm", value, sentence)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """The loaded linear algebra; threads that fight over busy cores cost more than they bring."""
+    return ThreadpoolController()
 
 
 def _shares(weight: Array | None, y: Array) -> Array:

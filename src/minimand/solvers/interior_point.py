@@ -83,7 +83,7 @@ class _Point:
         y = problem.y.astype(float)
         kink, low, high = problem.loss.pieces(y)  # type: ignore[attr-defined]
         share = problem.weight
-        self.Z = np.hstack([problem.X, np.ones((len(y), 1))])
+        self.Z = problem.Z
         self.kink, self.low, self.high = kink, share * low, share * high
         self.ridge = np.append(np.full(problem.X.shape[1], float(problem.penalty.bend())), 0.0)
         self.theta = problem.initial()
@@ -112,7 +112,8 @@ class _Point:
         if min(s.min(), r.min(), self.u.min(), self.v.min()) <= 0:
             return False
         pull = 1 / (self.u / s + self.v / r)
-        matrix = self.Z.T @ (self.Z * pull[:, None]) + np.diag(self.ridge)
+        root = self.Z * np.sqrt(pull[:, None])
+        matrix = root.T @ root + np.diag(self.ridge)
         try:
             solve = factorise(matrix, 1e-13)
         except (scipy.linalg.LinAlgError, ValueError):
