@@ -150,14 +150,15 @@ def learning_curves(history: Mapping[str, Sequence[float]]) -> Chart:
 
 
 def solver_curves(history: Mapping[str, Sequence[float]]) -> Chart:
-    """The objective and, where recorded, the gradient's norm by iteration of a solver.
+    """The objective and how far it is from its optimum, by iteration of a solver.
 
     >>> solver_curves({"iteration": [0, 1], "value": [3.0, 1.0]}).to_dict()["vconcat"][0]["width"]
     400
     """
+    titles = {"value": "objective", "gradient_norm": "gradient norm", "gap": "duality gap"}
     panels = {
         title: _thinned(history["iteration"], history[key])
-        for key, title in (("value", "objective"), ("gradient_norm", "gradient norm"))
+        for key, title in titles.items()
         if len(history.get(key, ()))
     }
     return alt.vconcat(

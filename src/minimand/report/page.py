@@ -31,8 +31,9 @@ def render(
     """One self-contained HTML page about a run, under 1.5 MB whatever the data.
 
     `run` is what `run.json` holds. `history` has `epoch`, `train`, `validation` (a network) or
-    `iteration`, `value`, `gradient_norm` (a solver), or nothing. `predictions` has `actual` [n] and
-    `predicted` [n] on the test part in the user's terms, and for classes also `probability` [n, K].
+    `iteration`, `value` and `gradient_norm` or `gap` (a solver), or nothing. `predictions` has
+    `actual` [n] and `predicted` [n] on the test part in the user's terms, and for classes also
+    `probability` [n, K].
 
     Raises `ArgumentError` if a predicted or actual label is not among the run's classes.
     """
