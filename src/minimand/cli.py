@@ -5,15 +5,16 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from minimand.errors import MinimandError
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     help="Choose the loss for what you care about, minimise it, and show the evidence.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -23,34 +24,36 @@ Data = Annotated[
     typer.Argument(help="A CSV or Parquet file, or diabetes, breast_cancer, digits, wine, iris."),
 ]
 Target = Annotated[
-    Optional[str],
+    str | None,
     typer.Option(help="The column to predict; a file without header has columns 0, 1, 2 ..."),
 ]
 MetricName = Annotated[
-    Optional[str], typer.Option("--metric", help="What you care about: mae, error, auc ...")
+    str | None, typer.Option("--metric", help="What you care about: mae, error, auc ...")
 ]
 LossNames = Annotated[
-    Optional[list[str]],
+    list[str] | None,
     typer.Option("--loss", help="A loss to try, such as 'huber(delta=2)'; repeat for more."),
 ]
 TaskName = Annotated[
-    Optional[str], typer.Option("--task", help="regression, binary, multiclass or count.")
+    str | None, typer.Option("--task", help="regression, binary, multiclass or count.")
 ]
 ModelNames = Annotated[
-    Optional[list[str]], typer.Option("--model", help="linear or mlp; repeat for both.")
+    list[str] | None, typer.Option("--model", help="linear or mlp; repeat for both.")
 ]
 PenaltyName = Annotated[str, typer.Option("--penalty", help="L2, L1 or ElasticNet.")]
 Seconds = Annotated[
-    Optional[float], typer.Option("--budget", help="Seconds after which the search ends.")
+    float | None, typer.Option("--budget", help="Seconds after which the search ends.")
 ]
 Seed = Annotated[int, typer.Option(help="Decides splits and every random number.")]
 Folds = Annotated[int, typer.Option(help="Cross-validation folds.")]
 Header = Annotated[
-    Optional[bool],
-    typer.Option("--header/--no-header", help="Whether the first row holds names.  [default: look]"),
+    bool | None,
+    typer.Option(
+        "--header/--no-header", help="Whether the first row holds names.  [default: look]"
+    ),
 ]
 Out = Annotated[
-    Optional[Path], typer.Option(help="The run directory.  [default: a fresh one in runs/]")
+    Path | None, typer.Option(help="The run directory.  [default: a fresh one in runs/]")
 ]
 
 
@@ -73,11 +76,22 @@ def fit(
     from minimand.budget import Budget
     from minimand.fitting.directory import claim
     from minimand.fitting.main import table_of
+    from minimand.fitting.question import Question
     from minimand.fitting.refit import refit
-    from minimand.fitting.study import Question, study
+    from minimand.fitting.study import study
 
     command = shlex.join(["minimand", *sys.argv[1:]])
-    question = Question.asked(metric, loss, task, model, penalty, seed, folds, 0.2, command)
+    question = Question.asked(
+        metric,
+        loss,
+        task,  # type: ignore[arg-type]
+        model,
+        penalty,
+        seed,
+        folds,
+        0.2,
+        command,
+    )
     folder = claim(out, _stem(data))
     with Budget(budget) as watch:
         table = table_of(data, target, header)
@@ -124,7 +138,7 @@ def predict(
     run: Annotated[Path, typer.Argument(help="A run directory that fit wrote.")],
     data: Annotated[str, typer.Argument(help="A file with the columns of training.")],
     out: Annotated[
-        Optional[Path], typer.Option("-o", "--out", help="The CSV to write.  [default: print]")
+        Path | None, typer.Option("-o", "--out", help="The CSV to write.  [default: print]")
     ] = None,
     header: Header = None,
 ) -> None:
@@ -135,7 +149,7 @@ def predict(
     from minimand.fitting import load
     from minimand.fitting.directory import write_file
 
-    model = load(run)
+    model = load(run).model
     value, probability, notes = model.predict(
         read_table(data, header=header, need_target=False).frame
     )
@@ -186,20 +200,21 @@ def say(line: str) -> None:
 
 def main() -> None:
     """Run the command line."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        app()
+        status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except MinimandError as error:
-        sys.exit(_fail(" ".join(str(error).split())))
-    except BrokenPipeError:
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("interrupted before there was anything to keep", file=sys.stderr)
-        sys.exit(130)
+        status = _fail(str(error), 2)
+    except typer.TyperException as error:
+        status = _fail(f"{error.format_message()} (--help lists what there is)", 2)
+    if status == INTERRUPTED:
+        _fail("interrupted before there was anything to keep", INTERRUPTED)
+    sys.exit(status)
 
 
-def _fail(sentence: str) -> int:
-    print(f"minimand: {sentence}", file=sys.stderr)
-    return 2
+def _fail(sentence: str, status: int) -> int:
+    print(f"minimand: {' '.join(sentence.split())}", file=sys.stderr)
+    return status
 
 
 def _stem(data: str) -> str:

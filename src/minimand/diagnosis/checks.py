@@ -18,7 +18,7 @@ class Finding:
 
 def findings(run: Mapping[str, Any]) -> list[Finding]:
     """Everything that the record of a run (see run.json) shows."""
-    checks = (_baseline, _shift, _edge, _unfinished, _imbalance)
+    checks = (_baseline, _shift, _edge, _unfinished, _unbounded, _imbalance)
     return [finding for check in checks for finding in check(run)]
 
 
@@ -62,6 +62,15 @@ def _unfinished(run: Mapping[str, Any]) -> Iterator[Finding]:
             "The winner's fit was not finished",
             status,
             "allow more epochs, steps or time",
+        )
+
+
+def _unbounded(run: Mapping[str, Any]) -> Iterator[Finding]:
+    if "no minimum" in run["status"]:
+        yield Finding(
+            "No parameters are best: larger ones always fit the training rows better",
+            run["status"],
+            "do not read the coefficients; penalise them",
         )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from minimand.arrays import Array
-from minimand.data import Fold, TargetEncoder, Task
+from minimand.data import Fold, TargetEncoder
 from minimand.losses import Loss
 from minimand.metrics import Metric, Prediction
 
@@ -78,7 +78,7 @@ class Constant:
 
     @classmethod
     def best(cls, bench: Bench, rows: Array) -> Constant:
-        """The most frequent class, or the best of the mean, the median and the metric's quantile."""
+        """The most frequent class, or the better of the mean and the metric's quantile."""
         truth = bench.truth[rows]
         if classes := bench.labels.classes:
             share = np.bincount(truth, minlength=len(classes)) / len(truth)
@@ -87,7 +87,9 @@ class Constant:
         level = getattr(bench.metric, "level", 0.5)
         middle = "median" if level == 0.5 else f"{level:g} quantile"
         offers = [cls("mean", float(np.mean(truth))), cls(middle, float(np.quantile(truth, level)))]
-        return max(offers, key=lambda c: bench.metric.sign * bench.metric(truth, c.predict(len(truth))))
+        return max(
+            offers, key=lambda c: bench.metric.sign * bench.metric(truth, c.predict(len(truth)))
+        )
 
     def predict(self, rows: int) -> Prediction:
         """The constant for a number of rows."""

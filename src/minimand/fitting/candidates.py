@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +19,8 @@ from minimand.tuning import product_grid
 from minimand.tuning.grid import Setting
 
 LEAST_NETWORK_ROWS = 100
+MANY_ROWS = 5000
+"""From so many rows on, a network sees enough in few epochs, and a weak penalty will do."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,10 @@ class Candidate:
         """What reproduces a fit, as plain JSON."""
         raise NotImplementedError
 
+    def penalties(self, strengths: Sequence[float]) -> list[Penalty]:
+        """The penalty at several strengths."""
+        return [Penalty.from_json(self.penalty.to_json() | {"strength": s}) for s in strengths]
+
 
 @dataclass(frozen=True)
 class Affine(Candidate):
@@ -90,28 +96,26 @@ class Affine(Candidate):
     def settings(self, bench: Bench) -> list[dict[str, Any]]:
         """Penalty strengths over the card's range."""
         strengths = self.penalty.card.search["strength"].grid(6)
-        return product_grid(penalty=[replace(self.penalty, strength=s) for s in strengths])
+        return product_grid(penalty=self.penalties(strengths))
 
     def run(
         self, bench: Bench, jobs: Sequence[tuple[Setting, Fold]], budget: Budget
     ) -> list[Outcome]:
         """Solve one job after another."""
-        solver, _ = self._solver(bench)
-        y, encoder = bench.encoded(self.loss), bench.encoder(self.loss)
-        outcomes = []
-        for setting, fold in jobs:
-            objective = Objective(self.loss, setting["penalty"])
-            solved = solver.minimise(objective, bench.X[fold.train], y[fold.train], budget=budget)
-            fitted = Fitted(self.loss, encoder, solved.params)
-            usable = solved.converged or not budget.spent()
-            proof = vars(solved.certificate)
-            outcomes.append(Outcome(fitted, solved.status, usable, solved.history, proof))
-        return outcomes
+        return [self._solve(bench, setting, fold.train, budget) for setting, fold in jobs]
 
     def recipe(self, bench: Bench, setting: Setting) -> dict[str, Any]:
         """The objective and the solver."""
         objective = Objective(self.loss, setting["penalty"])
         return {"objective": objective.to_json(), "solver": self._solver(bench)[0].to_json()}
+
+    def _solve(self, bench: Bench, setting: Setting, rows: np.ndarray, budget: Budget) -> Outcome:
+        objective, y = Objective(self.loss, setting["penalty"]), bench.encoded(self.loss)
+        solver, _ = self._solver(bench)
+        solved = solver.minimise(objective, bench.X[rows], y[rows], budget=budget)
+        fitted = Fitted(self.loss, bench.encoder(self.loss), solved.params)
+        usable = solved.converged or not budget.spent()
+        return Outcome(fitted, solved.status, usable, solved.history, vars(solved.certificate))
 
     def _solver(self, bench: Bench) -> Any:
         objective = Objective(self.loss, self.penalty)
@@ -140,12 +144,12 @@ class Perceptrons(Candidate):
         return rule, f"a network in batches of {recipe.batch_size}, stopped early"
 
     def settings(self, bench: Bench) -> list[dict[str, Any]]:
-        """Step sizes over the rule's range, each with a weak and a firm penalty."""
+        """Step sizes over the rule's range, each with penalties from weak to firm."""
         from minimand.optimizers import Adam
 
         rates = Adam.card.search["learning_rate"].grid(3)
-        strengths = [replace(self.penalty, strength=s) for s in (1e-5, 1e-3)]
-        return product_grid(learning_rate=rates, penalty=strengths)
+        strengths = (1e-4, 1e-3, 1e-2) if len(bench.X) < MANY_ROWS else (1e-4, 1e-3)
+        return product_grid(learning_rate=rates, penalty=self.penalties(strengths))
 
     def run(
         self, bench: Bench, jobs: Sequence[tuple[Setting, Fold]], budget: Budget
@@ -168,7 +172,7 @@ class Perceptrons(Candidate):
             Outcome(
                 Fitted(self.loss, encoder, t.params, t.recipe, t.network_state),
                 t.status,
-                t.finite,
+                t.finite and bool(t.history["epoch"]),
                 t.history,
             )
             for t in trained
@@ -181,18 +185,26 @@ class Perceptrons(Candidate):
     def _recipe(self, bench: Bench, setting: Setting) -> Any:
         from minimand.networks import MLP
         from minimand.optimizers import Adam
+        from minimand.schedules import Exponential
         from minimand.training import Recipe
 
         rows = len(bench.X)
+        batch = int(np.clip(2 ** round(np.log2(rows / 50)), 16, 256))
+        epochs, patience = (200, 20) if rows < MANY_ROWS else (20, 4)
+        halving = epochs / 10 * np.ceil(0.9 * rows / batch)
         return Recipe(
             MLP(hidden=(100,), outputs=bench.outputs(self.loss)),
             self.loss,
             Adam(learning_rate=setting["learning_rate"]),
             setting["penalty"],
-            batch_size=int(np.clip(2 ** round(np.log2(rows / 50)), 16, 256)),
-            epochs=200 if rows < 5000 else 40,
-            patience=20 if rows < 5000 else 5,
+            Exponential(decay_rate=0.5, decay_steps=halving),
+            batch_size=batch,
+            epochs=epochs,
+            patience=patience,
         )
+
+
+MODELS: dict[str, type[Candidate]] = {"linear": Affine, "mlp": Perceptrons}
 
 
 def watched_tenth(rows: np.ndarray, seed: int) -> Fold:

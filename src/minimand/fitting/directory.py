@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -25,16 +26,13 @@ def claim(out: str | os.PathLike[str] | None, name: str) -> Path:
             folder, number = Path("runs") / f"{name}-{stamp}-{number}", number + 1
     else:
         folder = Path(out)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileError(f"'{folder}' exists already; choose another directory or remove it")
-    nearest = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
-    try:
+    with _refusal(folder):
+        whole = folder.resolve()
+        if whole.exists() and (whole == Path.cwd() or not whole.is_dir() or any(whole.iterdir())):
+            raise FileError(f"'{folder}' exists already; choose another directory or remove it")
+        nearest = next(parent for parent in whole.parents if parent.exists())
         with tempfile.TemporaryFile(dir=nearest):
             pass
-    except OSError as error:
-        raise FileError(
-            f"cannot write to '{folder}' ({error.strerror} at '{nearest}'); choose another directory"
-        ) from None
     return folder
 
 
@@ -44,20 +42,25 @@ def write_whole(folder: Path, write: Callable[[Path], None]) -> None:
     Raises:
         FileError: the disk is full or refuses; no trace is left.
     """
-    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    try:
-        partial.mkdir(parents=True)
-        write(partial)
-        for path in (*partial.rglob("*"), partial):
-            _sync(path)
-        if folder.exists():
-            folder.rmdir()
-        partial.rename(folder)
-        _sync(folder.parent)
-    except OSError as error:
-        raise FileError(f"cannot write '{folder}': {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    whole = folder.resolve()
+    partial = whole.with_name(f".{whole.name}.partial-{os.getpid()}")
+    new_parents = [parent for parent in whole.parents if not parent.exists()]
+    with _refusal(folder):
+        try:
+            partial.mkdir(parents=True)
+            write(partial)
+            for path in (*partial.rglob("*"), partial):
+                _sync(path)
+            if whole.exists():
+                whole.rmdir()
+            partial.rename(whole)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            for parent in new_parents:
+                with suppress(OSError):
+                    parent.rmdir()
+            raise
+        _sync(whole.parent)
 
 
 def write_file(path: Path, text: str) -> None:
@@ -66,15 +69,31 @@ def write_file(path: Path, text: str) -> None:
     Raises:
         FileError: it cannot be written; an older file of that name is left as it was.
     """
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    with _refusal(path):
+        whole = path.resolve()
+        if whole.exists() and not whole.is_file():
+            raise FileError(f"'{path}' is not a file that can be replaced; choose another")
+        partial = whole.with_name(f".{whole.name}.partial-{os.getpid()}")
+        try:
+            partial.write_text(text, encoding="utf-8")
+            _sync(partial)
+            partial.rename(whole)
+        except BaseException:
+            with suppress(OSError):
+                partial.unlink()
+            raise
+
+
+@contextmanager
+def _refusal(path: Path) -> Iterator[None]:
+    """Tell what the operating system refuses as one sentence."""
     try:
-        partial.write_text(text, encoding="utf-8")
-        _sync(partial)
-        partial.rename(path)
+        yield
+    except FileError:
+        raise
     except OSError as error:
-        raise FileError(f"cannot write '{path}': {error.strerror or error}") from None
-    finally:
-        partial.unlink(missing_ok=True)
+        reason = error.strerror or error
+        raise FileError(f"cannot write '{path}' ({reason}); choose another place") from None
 
 
 def _sync(path: Path) -> None:

@@ -23,7 +23,7 @@ DOMAINS = {
 
 def eligible(task: Task, metric: Metric) -> list[Loss]:
     """Every loss of the catalogue that can be minimised for the task, at the metric's level."""
-    losses = [cls() for cls in catalogue("loss").values() if task in cls.card.tasks]
+    losses = [cls() for cls in _serving(task)]
     level = getattr(metric, "level", 0.5)
     found = [Quantile(level) if isinstance(loss, Quantile) else loss for loss in losses]
     return [loss for loss in found if _descends(loss) and loss != Quantile(0.5)]
@@ -39,14 +39,19 @@ def requested(losses: Sequence[Loss], task: Task, target: pl.Series, truth: Arra
     for loss in losses:
         loss.check_minimisable()
         if loss.card.target not in DOMAINS[task]:
-            fitting = [n for n, c in catalogue("loss").items() if task in c.card.tasks]
+            fitting = [cls.__name__ for cls in _serving(task) if _descends(cls())]
             raise ArgumentError(
                 f"{type(loss).__name__} does not fit '{target.name}', a {task} target; "
-                f"choose among {', '.join(n for n in fitting if n != 'ZeroOne')}"
+                f"choose among {', '.join(fitting)}"
             )
         if loss.card.target == "count":
             loss.check_target(truth)
     return list(losses)
+
+
+def _serving(task: Task) -> list[type[Loss]]:
+    known = catalogue("loss").values()
+    return [cls for cls in known if issubclass(cls, Loss) and task in cls.card.tasks]
 
 
 def _descends(loss: Loss) -> bool:

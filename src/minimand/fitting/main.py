@@ -10,9 +10,10 @@ from minimand.budget import Budget
 from minimand.data import Table, Task, from_arrays, read_table
 from minimand.errors import ArgumentError
 from minimand.fitting.directory import claim
+from minimand.fitting.question import Question
 from minimand.fitting.refit import refit
 from minimand.fitting.results import Comparison, Fit
-from minimand.fitting.study import Question, Say, study
+from minimand.fitting.study import Say, study
 from minimand.losses import Loss
 from minimand.metrics import Metric
 from minimand.penalties import Penalty
@@ -25,7 +26,7 @@ def fit(
     metric: str | Metric | None = None,
     loss: str | Loss | Sequence[str | Loss] | None = None,
     task: Task | None = None,
-    models: Sequence[str] | None = None,
+    models: str | Sequence[str] | None = None,
     penalty: str | Penalty = "L2",
     budget: float | None = None,
     seed: int = 0,
@@ -78,7 +79,7 @@ def compare(
     metric: str | Metric | None = None,
     loss: str | Loss | Sequence[str | Loss] | None = None,
     task: Task | None = None,
-    models: Sequence[str] | None = None,
+    models: str | Sequence[str] | None = None,
     penalty: str | Penalty = "L2",
     budget: float | None = None,
     seed: int = 0,
@@ -93,11 +94,9 @@ def compare(
     >>> compare("iris", models=["linear"], verbose=False).run["winner"]
     'CrossEntropy, linear'
     """
-    question = Question.asked(metric, loss, task, models, penalty, seed, folds, test_size=0.0)
+    question = Question.asked(metric, loss, task, models, penalty, seed, folds, test_size=None)
     with Budget(budget) as watch:
-        studied = study(
-            table_of(X, y, header), question, watch, print if verbose else _silent
-        )
+        studied = study(table_of(X, y, header), question, watch, print if verbose else _silent)
     return Comparison(studied.record)
 
 

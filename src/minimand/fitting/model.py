@@ -13,7 +13,7 @@ import polars as pl
 
 from minimand.arrays import Array
 from minimand.data import FeatureEncoder, TargetEncoder
-from minimand.errors import ArgumentError, FileError
+from minimand.errors import FileError
 from minimand.fitting.bench import predict
 from minimand.losses import Loss
 from minimand.metrics import Prediction
@@ -34,11 +34,12 @@ class Fitted:
     def scores(self, X: Array) -> Array:
         """Raw scores of the rows of X: [n], or [n, K] for a loss over K classes."""
         if self.recipe is not None:
-            from minimand.training.program import scores
+            from minimand.training import program
 
             network = self.state or {}
             inputs = np.asarray(X, dtype=np.float32)
-            return np.asarray(scores(self.recipe, self.params, network, inputs), dtype=float)
+            given = program.scores(self.recipe, self.params, network, inputs)
+            return np.asarray(given, dtype=float)
         scores = X @ self.params["output"]["kernel"] + self.params["output"]["bias"]
         return scores if self.loss.score_axes else scores[:, 0]
 
@@ -53,10 +54,12 @@ class Model:
 
     features: FeatureEncoder
     fitted: Fitted
+    target_name: str
 
     def predict(self, frame: pl.DataFrame) -> tuple[Array, Array | None, tuple[str, ...]]:
         """(predictions in the user's terms, [n, K] probabilities or None, notes)."""
-        X, notes = self.features.transform_with_notes(frame)
+        known = {self.target_name} - {*self.features.columns}
+        X, notes = self.features.transform_with_notes(frame.drop(known, strict=False))
         said = self.fitted.predict(X)
         classes = self.fitted.target.classes
         value = self.fitted.target.decode(said.value) if classes else said.value
@@ -64,17 +67,18 @@ class Model:
 
     def save(self, folder: Path) -> None:
         """Write model.safetensors and model.json into `folder`."""
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         fitted = self.fitted
         arrays = _flat("params", fitted.params) | _flat("state", fitted.state or {})
-        save_file(arrays, folder / "model.safetensors")
+        (folder / "model.safetensors").write_bytes(save(arrays))
         described = {
             "format": FORMAT,
             "loss": fitted.loss.to_json(),
             "recipe": fitted.recipe and fitted.recipe.to_json(),
             "features": self.features.to_json(),
             "target": fitted.target.to_json(),
+            "target_name": self.target_name,
         }
         (folder / "model.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
 
@@ -90,20 +94,21 @@ class Model:
 
         try:
             described = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-            arrays = load_file(folder / "model.safetensors")
-        except (OSError, ValueError, SafetensorError) as error:
-            raise FileError(f"cannot read the model in '{folder}': {error}") from None
-        if described.get("format") != FORMAT:
-            raise ArgumentError(
-                f"the model in '{folder}' has format {described.get('format')}; this version of "
-                f"minimand reads format {FORMAT}"
-            )
+            if described["format"] != FORMAT:
+                raise ValueError(f"its format is {described['format']}, not {FORMAT}")
+            return cls._restored(described, _nested(load_file(folder / "model.safetensors")))
+        except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
+            raise FileError(
+                f"cannot read the model in '{folder}' ({error}); fit it again with this version"
+            ) from None
+
+    @classmethod
+    def _restored(cls, described: Mapping[str, Any], tree: Mapping[str, Any]) -> Model:
         recipe = None
         if described["recipe"]:
             from minimand.training import Recipe
 
             recipe = Recipe.from_json(described["recipe"])
-        tree = _nested(arrays)
         fitted = Fitted(
             Loss.from_json(described["loss"]),
             TargetEncoder.from_json(described["target"]),
@@ -111,7 +116,8 @@ class Model:
             recipe,
             tree.get("state", {}),
         )
-        return cls(FeatureEncoder.from_json(described["features"]), fitted)
+        features = FeatureEncoder.from_json(described["features"])
+        return cls(features, fitted, described["target_name"])
 
 
 def _flat(prefix: str, tree: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The end of a fit: the winner is refitted on all rows but the test part, and scored on that once."""
+"""The end of a fit: the winner is refitted on all rows but the test part, and scored on those."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from minimand.arrays import Array
 from minimand.budget import Budget
 from minimand.data import FeatureEncoder, Fold
 from minimand.diagnosis import findings
-from minimand.errors import ArgumentError, SolverError
+from minimand.errors import SolverError
 from minimand.fitting.bench import Bench, Constant, truth_of
 from minimand.fitting.candidates import Outcome
 from minimand.fitting.model import Fitted, Model
@@ -39,8 +39,6 @@ def refit(studied: Study, watch: Budget, say: Say) -> Fit:
         + (f"; {proof['sentence']}." if proof else "."))  # fmt: skip
 
     rows = studied.split.test
-    if not len(rows):
-        raise ArgumentError("test_size is 0: nothing is left to score the winner on; use compare")
     target = table.target[rows]
     truth = truth_of(target, bench.labels)
     said = outcome.fitted.predict(studied.features.transform(table.frame[rows]))
@@ -56,7 +54,7 @@ def refit(studied: Study, watch: Budget, say: Say) -> Fit:
         "stopped": watch.reason,
     }
     run["findings"] = [asdict(finding) for finding in findings(run)]
-    fitted = Fit(run, Model(studied.features, outcome.fitted), outcome.history,
+    fitted = Fit(run, Model(studied.features, outcome.fitted, target.name), outcome.history,
                  _predictions(outcome, target, said))  # fmt: skip
     for finding in run["findings"]:
         say(f"Finding: {finding['what']} ({finding['evidence']}); {finding['advice']}.")

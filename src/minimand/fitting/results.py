@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import html
+import io
 import json
+import math
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +42,9 @@ class Comparison:
                     f"{difference['difference']:+.4g} "
                     f"[{difference['low']:+.4g}, {difference['high']:+.4g}]"
                 )
-            lines.append(f"{mark}{candidate['name']:32} {candidate['mean']:10.4g}  {span:^22}  {versus}")
+            lines.append(
+                f"{mark}{candidate['name']:32} {candidate['mean']:10.4g}  {span:^22}  {versus}"
+            )
         base = self.run["baseline"]
         lines.append(f"  {'constant: ' + base['name']:32.32} {base['mean']:10.4g}")
         lines.append("  = marks candidates that are statistically tied with the winner")
@@ -74,12 +79,13 @@ class Fit(Comparison):
         """Predictions for new rows, in the user's terms.
 
         Args:
-            X: a frame or array with the columns of training, or the path of a file.
+            X: a frame or array with the columns of training, or the path of a file. What is odd
+                about it, such as categories never seen before, is a warning.
 
         Raises:
             DataError: a column is absent or cannot be read.
         """
-        return self.model.predict(_frame(X))[0]
+        return self._predict(X)[0]
 
     def predict_proba(self, X: Any) -> Array:
         """Probabilities [n, K] of the classes, in the order of `run["data"]["classes"]`.
@@ -87,7 +93,7 @@ class Fit(Comparison):
         Raises:
             ArgumentError: the chosen loss gives no probabilities.
         """
-        probability = self.model.predict(_frame(X))[1]
+        probability = self._predict(X)[1]
         if probability is None:
             raise ArgumentError(
                 f"{self.run['winner']} gives no probabilities; fit with metric='logloss' to "
@@ -111,28 +117,47 @@ class Fit(Comparison):
 
         return render(self.run, self.history, self.predictions)
 
-    def _write(self, folder: Path) -> None:
-        import polars as pl
+    def _predict(self, X: Any) -> tuple[Array, Array | None]:
+        value, probability, notes = self.model.predict(_frame(X))
+        for note in notes:
+            warnings.warn(note, stacklevel=3)
+        return value, probability
 
+    def _write(self, folder: Path) -> None:
         (folder / "model").mkdir()
         self.model.save(folder / "model")
-        pl.DataFrame(dict(self.history)).write_parquet(folder / "history.parquet")
-        arrays = {k: v for k, v in self.predictions.items() if v.ndim == 1}
-        pl.DataFrame(arrays).write_parquet(folder / "test_predictions.parquet")
-        record = json.dumps(self.run, indent=1, ensure_ascii=False, default=_plain)
-        (folder / "run.json").write_text(record, encoding="utf-8")
+        _write_parquet(folder / "history.parquet", self.history)
+        said = dict(self.predictions)
+        for k, column in enumerate(said.pop("probability", np.zeros((0, 0))).T):
+            said[f"probability {k}"] = column
+        _write_parquet(folder / "test_predictions.parquet", said)
+        record = json.dumps(_plain(self.run), indent=1, ensure_ascii=False, allow_nan=False)
+        (folder / "run.json").write_text(record, encoding="utf-8", errors="backslashreplace")
         (folder / "report.html").write_text(self.report(), encoding="utf-8")
 
 
-def load(folder: str | os.PathLike[str]) -> Model:
-    """The model of a run directory, ready to predict.
+def load(folder: str | os.PathLike[str]) -> Fit:
+    """The fit that `Fit.save` or the command line wrote into a run directory.
 
     Raises:
         FileError: there is no run in that directory, or it is damaged.
     """
-    if not (Path(folder) / "run.json").is_file():
+    import polars as pl
+
+    folder = Path(folder)
+    if not (folder / "run.json").is_file():
         raise FileError(f"'{folder}' is not a run directory: it holds no run.json")
-    return Model.load(Path(folder) / "model")
+    model = Model.load(folder / "model")
+    try:
+        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        history = pl.read_parquet(folder / "history.parquet").to_dict(as_series=False)
+        said = pl.read_parquet(folder / "test_predictions.parquet")
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+        raise FileError(f"cannot read the run in '{folder}' ({error})") from None
+    predictions = {name: said[name].to_numpy() for name in ("actual", "predicted")}
+    if len(said.columns) > len(predictions):
+        predictions["probability"] = said.drop("actual", "predicted").to_numpy()
+    return Fit(run, model, history, predictions)
 
 
 def _frame(X: Any) -> Any:
@@ -143,5 +168,20 @@ def _frame(X: Any) -> Any:
     return from_arrays(X).frame
 
 
+def _write_parquet(path: Path, columns: Mapping[str, Any]) -> None:
+    import polars as pl
+
+    packed = io.BytesIO()
+    pl.DataFrame(dict(columns)).write_parquet(packed)
+    path.write_bytes(packed.getvalue())
+
+
 def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else str(value)
+    """`value` as strict JSON can hold it: a number that is not finite becomes null."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return _plain(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
