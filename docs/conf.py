@@ -24,6 +24,7 @@ extensions = [
     "myst_nb",
     "catalogue",
     "docstrings",
+    "families",
 ]
 templates_path = ["_templates"]
 exclude_patterns = ["_build"]

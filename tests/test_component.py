@@ -55,7 +55,7 @@ def every_component() -> Iterator[Component]:
             yield plain
             floats = [n for n in plain._dynamic if isinstance(getattr(plain, n), float)]
             if floats:
-                yield dataclasses.replace(plain, **{n: getattr(plain, n) / 3 for n in floats})
+                yield dataclasses.replace(plain, **{n: 0.9 * getattr(plain, n) for n in floats})
 
 
 COMPONENTS = [RECIPE, *every_component()]

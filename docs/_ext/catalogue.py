@@ -6,9 +6,7 @@ themselves, and tabulates those of kind `loss`. A new component appears with no 
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 from docutils import nodes
@@ -16,7 +14,8 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.rst import escape
 
-from minimand.component import Card, Component, Range, catalogue
+from minimand.component import Component, catalogue
+from minimand.report.cards import facts
 
 COLUMNS = ("Name", "Formula", "Use", "Facts", "Source")
 
@@ -44,39 +43,9 @@ def row(cls: type[Component]) -> tuple[str, ...]:
         f":py:class:`~{cls.__module__}.{cls.__name__}`",
         f"``{card.formula}``",
         escape(card.use) + tasks,
-        "; ".join(facts(cls)),
+        escape("; ".join(facts(cls()))),
         escape(card.source),
     )
-
-
-def facts(cls: type[Component]) -> Iterator[str]:
-    """What the card claims, in words, with hyper-parameters at their defaults."""
-    columns = {"formula", "use", "tasks", "source"}
-    for field in dataclasses.fields(Card):
-        value = getattr(cls.card, field.name)
-        if field.name not in columns and value != field.default:
-            name = field.name.replace("_", " ")
-            yield from fact(name, value(cls()) if callable(value) else value)
-
-
-def fact(name: str, value: Any) -> Iterator[str]:
-    """One entry of a card in words."""
-    match value:
-        case True:
-            yield name
-        case False:
-            yield f"{name}: no"
-        case float():
-            yield f"{name}: {value:.4g}"
-        case Mapping():
-            yield from (f"{name}: {escape(field)} from {span(r)}" for field, r in value.items())
-        case _:
-            yield f"{name}: {escape(str(value))}"
-
-
-def span(range_: Range) -> str:
-    """A search range in words."""
-    return f"{range_.low:g} to {range_.high:g}" + (" (logarithmic)" if range_.log else "")
 
 
 def list_table(rows: list[tuple[str, ...]]) -> str:

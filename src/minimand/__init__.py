@@ -6,7 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from minimand.diagnosis import check_loss, recommend
     from minimand.fitting import Comparison, Fit, compare, fit, load
+    from minimand.losses import as_keras, as_lightgbm, as_xgboost, loss
     from minimand.solvers import Objective, select
     from minimand.training import Recipe, train
 
@@ -16,15 +18,23 @@ __all__ = [
     "Fit",
     "Objective",
     "Recipe",
+    "as_keras",
+    "as_lightgbm",
+    "as_xgboost",
+    "check_loss",
     "compare",
     "fit",
     "load",
+    "loss",
+    "recommend",
     "select",
     "train",
 ]
 
 _HOMES = {
+    "diagnosis": ("check_loss", "recommend"),
     "fitting": ("Comparison", "Fit", "compare", "fit", "load"),
+    "losses": ("as_keras", "as_lightgbm", "as_xgboost", "loss"),
     "solvers": ("Objective", "select"),
     "training": ("Recipe", "train"),
 }

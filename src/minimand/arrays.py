@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -67,20 +68,58 @@ def to_float(array: Array, like: Array) -> Array:
 def positive_part(z: Array) -> Array:
     """max(z, 0), with slope 0 at 0."""
     xp = namespace(z)
+    if xp is np:  # where() is far slower here, and there is no autodiff to keep exact at 0
+        return np.maximum(z, 0)
     return xp.where(z > 0, z, xp.zeros_like(z))
+
+
+def _minus_abs(z: Array, positive: Array) -> Array:
+    """-|z|; under autodiff its slope at 0 is that of the side that `positive` counts 0 to."""
+    xp = namespace(z)
+    return -np.abs(z) if xp is np else xp.where(positive, -z, z)
 
 
 def sigmoid(z: Array) -> Array:
     """1 / (1 + exp(-z)) without overflow, with full relative precision as z → -∞."""
     xp = namespace(z)
-    e = xp.exp(xp.where(z >= 0, -z, z))  # -abs(z) would have the wrong slope at 0 under autodiff
-    return xp.where(z >= 0, xp.ones_like(z), e) / (1 + e)
+    return xp.exp(-positive_part(-z)) / (1 + xp.exp(_minus_abs(z, z >= 0)))
+
+
+def norm(x: Array) -> Array:
+    """√(Σ x²) over the last axis without overflow, with slope 0 at a vector of zeros.
+
+    >>> norm(np.array([3e200, 4e200]))
+    array(5.e+200)
+    """
+    xp = namespace(x)
+    top = xp.max(xp.where(x < 0, -x, x), axis=-1, keepdims=True)
+    zero = top == 0
+    squares = (x / xp.where(zero, xp.ones_like(top), top)) ** 2
+    total = xp.where(zero, xp.ones_like(top), xp.sum(squares, axis=-1, keepdims=True))
+    length = xp.where(zero, xp.zeros_like(top), top * xp.sqrt(total))
+    return xp.squeeze(length, axis=-1)
+
+
+def unit(x: Array) -> Array:
+    """x / √(Σ x²) over the last axis; a vector of zeros stays zero, with slope 0."""
+    xp = namespace(x)
+    length = norm(x)[..., None]
+    zero = length == 0
+    return xp.where(zero, xp.zeros_like(x), x / xp.where(zero, xp.ones_like(length), length))
+
+
+def cumulative_sum(x: Array) -> Array:
+    """The running sums over the last axis."""
+    xp = namespace(x)
+    if xp.__name__ == "array_api_compat.torch":
+        return x.cumsum(-1)  # the compatible spelling makes torch.compile warn
+    return xp.cumulative_sum(x, axis=-1)
 
 
 def log1pexp(z: Array) -> Array:
     """log(1 + exp(z)) without overflow."""
     xp = namespace(z)
-    return positive_part(z) + xp.log1p(xp.exp(xp.where(z > 0, -z, z)))
+    return positive_part(z) + xp.log1p(xp.exp(_minus_abs(z, z > 0)))
 
 
 def logsumexp(z: Array) -> Array:
@@ -97,8 +136,140 @@ def softmax(z: Array) -> Array:
     return e / xp.sum(e, axis=-1, keepdims=True)
 
 
+def log_softmax(z: Array) -> Array:
+    """log softmax(z) over the last axis, with full relative precision where it is nearly 0."""
+    xp = namespace(z)
+    top = xp.argmax(z, axis=-1, keepdims=True) == arange(z.shape[-1], z)
+    zero = xp.zeros_like(z)
+    beyond = z - xp.sum(xp.where(top, z, zero), axis=-1, keepdims=True)
+    others = xp.where(top, zero, xp.exp(beyond))
+    return beyond - xp.log1p(xp.sum(others, axis=-1, keepdims=True))
+
+
+def softmax_and_rest(z: Array) -> tuple[Array, Array]:
+    """(p, 1 - p) of p = softmax(z) over the last axis, both with full relative precision.
+
+    >>> softmax_and_rest(np.array([800.0, 0.0]))[1].tolist()[1]
+    1.0
+    """
+    xp = namespace(z)
+    top = xp.argmax(z, axis=-1, keepdims=True) == arange(z.shape[-1], z)
+    zero = xp.zeros_like(z)
+    e = xp.exp(z - xp.sum(xp.where(top, z, zero), axis=-1, keepdims=True))
+    below = xp.sum(xp.where(top, zero, e), axis=-1, keepdims=True)
+    return e / (1 + below), xp.where(top, below, 1 + (below - e)) / (1 + below)
+
+
+def over_expm1(x: Array) -> Array:
+    """x / (exp(x) - 1) of x >= 0, and 1 at 0.
+
+    >>> over_expm1(np.array([0.0, 1e-20, 800.0])).tolist()[:2]
+    [1.0, 1.0]
+    """
+    xp = namespace(x)
+    tiny = x < 1e-30
+    safe = xp.where(tiny, xp.ones_like(x), x)
+    less = xp.exp(-safe)  # exp(x) would overflow
+    return xp.where(tiny, xp.ones_like(x), safe * less / -xp.expm1(-safe))
+
+
+def times(x: Array, y: Array) -> Array:
+    """x y, and 0 where x = 0 whatever y is (infinite, for one)."""
+    xp = namespace(x, y)
+    zero = x == 0
+    return xp.where(zero, xp.zeros_like(y), x * xp.where(zero, xp.ones_like(y), y))
+
+
+def as_like(x: Array, like: Array) -> Array:
+    """A number or NumPy array in the library, dtype and device of `like`; other arrays stay."""
+    if namespace(x) is not np:
+        return x
+    xp = namespace(like)
+    placed = {} if xp.__name__ == "jax.numpy" else {"device": like.device}
+    return xp.asarray(x, dtype=like.dtype, **placed)
+
+
 def xlogy(x: Array, y: Array) -> Array:
     """x log y, and 0 where x = 0 whatever y is."""
     xp = namespace(x, y)
     zero = x == 0
     return xp.where(zero, xp.zeros_like(x), x * xp.log(xp.where(zero, xp.ones_like(y), y)))
+
+
+def square_zeros(z: Array) -> Array:
+    """Zeros of shape [..., K, K] for z [..., K]: the curvature of what is piecewise linear."""
+    return namespace(z).zeros_like(z[..., :, None] + z[..., None, :])
+
+
+def special(name: str, *arguments: Array) -> Array:
+    """The function of `scipy.special` called `name`, of the library of the last argument.
+
+    JAX and PyTorch have most of them under the same name, differentiable; a library that has none
+    goes through NumPy.
+
+    >>> float(special("gammaln", np.array(5.0)).round(4))
+    3.1781
+    """
+    xp = namespace(*arguments)
+    match xp.__name__:
+        case "jax.numpy":
+            import jax.scipy.special
+
+            return getattr(jax.scipy.special, name)(*arguments)
+        case "array_api_compat.torch":
+            import torch
+
+            return getattr(torch.special, name)(*arguments)
+        case "array_api_compat.cupy":
+            from importlib import import_module
+
+            return getattr(import_module("cupyx.scipy.special"), name)(*arguments)
+    import scipy.special
+
+    plain = (a if isinstance(a, int) else np.asarray(a) for a in arguments)
+    return xp.asarray(getattr(scipy.special, name)(*plain))
+
+
+def stop_gradient(array: Array) -> Array:
+    """The same numbers, which automatic differentiation takes for constants."""
+    match namespace(array).__name__:
+        case "jax.numpy":
+            import jax
+
+            return jax.lax.stop_gradient(array)
+        case "array_api_compat.torch":
+            return array.detach()
+    return array
+
+
+def arange(size: int, like: Array) -> Array:
+    """0, 1, ..., size - 1 on the device of `like`.
+
+    >>> arange(3, like=np.zeros(1)).tolist()
+    [0, 1, 2]
+    """
+    xp = namespace(like)
+    placed = {} if xp.__name__ == "jax.numpy" else {"device": like.device}  # JAX follows its use
+    return xp.arange(size, **placed)
+
+
+def asarray(array: np.ndarray[Any, Any], like: Array) -> Array:
+    """A NumPy array as one of the library of `like`, on its device."""
+    xp = namespace(like)
+    placed = {} if xp.__name__ == "jax.numpy" else {"device": like.device}
+    return xp.asarray(array, **placed)
+
+
+def repeat(step: Callable[[Array], Array], state: Array, times: int) -> Array:
+    """step(step(... state)), `times` times; JAX compiles the step once.
+
+    >>> float(repeat(lambda x: 2 * x, np.float64(1.0), times=10))
+    1024.0
+    """
+    if namespace(state).__name__ == "jax.numpy":
+        import jax
+
+        return jax.lax.fori_loop(0, times, lambda _, one: step(one), state)
+    for _ in range(times):
+        state = step(state)
+    return state

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from minimand.errors import MinimandError
+from minimand.errors import FileError, MinimandError
 
 INTERRUPTED = 130
 
@@ -18,6 +19,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+catalogue_app = typer.Typer(invoke_without_command=True)
+app.add_typer(catalogue_app, name="losses")
 
 Data = Annotated[
     str,
@@ -167,14 +170,11 @@ def predict(
         say(f"Wrote {len(value):,} predictions to {out}")
 
 
-@app.command()
-def losses(
-    task: TaskName = None,
-) -> None:
-    """List the catalogue of losses."""
-    from rich.console import Console
-    from rich.table import Table
-
+@catalogue_app.callback()
+def losses(context: typer.Context, task: TaskName = None) -> None:
+    """List the catalogue of losses, or show one of them."""
+    if context.invoked_subcommand is not None:
+        return
     from minimand import losses as _family  # noqa: F401 (fills the catalogue)
     from minimand.component import catalogue
     from minimand.errors import unknown
@@ -183,19 +183,65 @@ def losses(
     tasks = {t for card in cards.values() for t in card.tasks}
     if task is not None and task not in tasks:
         raise unknown("task", task, tasks)
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("loss", "tasks", "formula", "convex", "use"):
-        table.add_column(heading, overflow="fold")
-    for name, card in cards.items():
-        if task is None or task in card.tasks:
-            convex = "yes" if card.convex else "no"
-            table.add_row(name, ", ".join(card.tasks), card.formula, convex, card.use)
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    rows = [
+        (name, ", ".join(c.tasks), c.formula, "yes" if c.convex else "no", c.use)
+        for name, c in cards.items()
+        if task is None or task in c.tasks
+    ]
+    _print_table(rows, ("loss", "tasks", "formula", "convex", "use"))
+
+
+@catalogue_app.command()
+def show(
+    name: Annotated[
+        str, typer.Argument(help="A loss, such as huber or 'huber(delta=2)'.", metavar="LOSS")
+    ],
+    chart: Annotated[
+        Path | None, typer.Option(help="Also draw it into this .svg, .png or .html file.")
+    ] = None,
+) -> None:
+    """Show a loss: formula, source, use, facts, fields and its picture."""
+    from minimand.losses import Loss
+    from minimand.report import loss_charts
+    from minimand.report.cards import facts, fields, summary
+
+    loss = Loss.parse(name)
+    if chart:
+        picture = loss_charts.rendered(loss, chart.suffix[1:].lower())
+        try:
+            chart.write_bytes(picture)
+        except OSError as error:
+            raise FileError(f"cannot write '{chart}': {error.strerror}") from None
+    card = loss.card
+    say(f"{loss}\n\n{summary(type(loss))}\n")
+    rows = [("formula", card.formula), ("source", card.source), ("use", card.use)]
+    rows += [("tasks", ", ".join(card.tasks) or "none by default; name the loss to try it")]
+    rows += [("facts", "; ".join(facts(loss)))]
+    rows += [(field, f"{value} ({allowed})") for field, allowed, value in fields(loss)]
+    _print_table(rows)
+    say(f"\n{loss_charts.undrawable(loss) or loss_charts.plain(loss)}")
+    if chart:
+        say(f"\nChart: {chart}")
 
 
 def say(line: str) -> None:
     """One line on standard output, at once."""
     print(line, flush=True)
+
+
+def _print_table(rows: Sequence[Sequence[str]], headings: Sequence[str] = ()) -> None:
+    """Rows of plain text; `headings` stand above them if there are any."""
+    from rich.console import Console
+    from rich.table import Table
+
+    columns = headings or [""] * len(rows[0])
+    table = Table(*columns, box=None, padding=(0, 2, 0, 0), show_header=bool(headings))
+    for column in table.columns:
+        column.overflow = "fold"
+    for row in rows:
+        table.add_row(*row)
+    width = None if sys.stdout.isatty() else 140
+    Console(width=width, markup=False, highlight=False, emoji=False).print(table)
 
 
 def main() -> None:

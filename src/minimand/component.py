@@ -92,7 +92,25 @@ class Card:
     source: str
     use: str
     tasks: tuple[str, ...] = ()
-    target: Literal["real", "count", "sign", "class", ""] = ""
+    target: Literal[
+        "real",
+        "count",
+        "positive",
+        "fraction",
+        "angle",
+        "sign",
+        "class",
+        "soft",
+        "image",
+        "embedding",
+        "relevance",
+        "survival",
+        "sequence",
+        "distribution",
+        "features",
+        "action",
+        "",
+    ] = ""
     convex: bool | None = None
     lipschitz: Any = None
     curvature: Any = None
@@ -168,7 +186,8 @@ class Component:
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
             value = getattr(self, field.name)
             if np.any(value != field.default):
-                shown.append(f"{field.name}={value}")
+                written = value.tolist() if isinstance(value, np.ndarray) else value
+                shown.append(f"{field.name}={written}")
         return type(self).__name__ + (f"({', '.join(shown)})" if shown else "")
 
 
@@ -235,7 +254,12 @@ def _made(cls: type[Component], fields: Mapping[str, Any]) -> Component:
     for name in fields:
         if name not in cls._hints:
             raise unknown(f"field of {cls.__name__}", name, cls._hints)
-    return cls(**fields)
+    return cls(**{name: _array(cls._hints[name], value) for name, value in fields.items()})
+
+
+def _array(hint: Any, value: Any) -> Any:
+    """A written-out list of numbers as the array that a numeric field may hold."""
+    return np.asarray(value) if _unwrap(hint)[0] is float and isinstance(value, list) else value
 
 
 def _literal(node: ast.expr) -> Any:

@@ -12,11 +12,12 @@ from minimand.data import Task
 from minimand.errors import ArgumentError
 from minimand.losses import Loss, Quantile
 from minimand.metrics import Metric
+from minimand.solvers import Objective
 
 DOMAINS = {
-    "regression": ("real", "count"),
-    "count": ("real", "count"),
-    "binary": ("sign", "class"),
+    "regression": ("real", "count", "positive", "fraction"),
+    "count": ("real", "count", "positive"),
+    "binary": ("sign", "class", "fraction"),
     "multiclass": ("class",),
 }
 
@@ -38,13 +39,13 @@ def requested(losses: Sequence[Loss], task: Task, target: pl.Series, truth: Arra
     """
     for loss in losses:
         loss.check_minimisable()
-        if loss.card.target not in DOMAINS[task]:
+        if loss.card.target not in DOMAINS[task] or not Objective(loss).affine:
             fitting = [cls.__name__ for cls in _serving(task) if _descends(cls())]
             raise ArgumentError(
                 f"{type(loss).__name__} does not fit '{target.name}', a {task} target; "
                 f"choose among {', '.join(fitting)}"
             )
-        if loss.card.target == "count":
+        if task in ("regression", "count"):
             loss.check_target(truth)
     return list(losses)
 

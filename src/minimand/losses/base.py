@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from minimand.arrays import Array, is_float, is_half, namespace, to_float
+from minimand.arrays import Array, asarray, is_float, is_half, namespace, to_float
 from minimand.component import Component, catalogue
 from minimand.errors import ArgumentError, ArgumentTypeError, ShapeError, TargetError, unknown
 
@@ -16,8 +17,9 @@ Reduction = Literal["mean", "sum", "none"]
 class Loss(Component):
     """A loss ℓ(score, target) of examples.
 
-    A score may have one axis beyond the examples (`score_axes`: K classes, or the parameters named
-    in `scores`), and so may a target (`target_axes`: the columns named in `targets`).
+    A score may have axes beyond the examples (`score_axes`: K classes, the parameters named in
+    `scores`, or M points of K numbers), and so may a target (`target_axes`: the columns named in
+    `targets`).
     """
 
     kind = "loss"
@@ -32,16 +34,41 @@ class Loss(Component):
 
     def gradient(self, score: Array, target: Array) -> Array:
         """∂ℓ/∂score for each example; the shape is the score's. By JAX where no form is closed."""
+        slope, start = self._by_autodiff(target)
+        return by_jax(lambda: slope(start(score)), score, target)
+
+    def curvature(self, score: Array, target: Array) -> Array:
+        """∂²ℓ/∂score² for each example: the score's shape, or a [K, K] block for K scores.
+
+        By JAX where no form is closed.
+
+        Raises:
+            ArgumentError: the loss has no curvature for each example.
+        """
+        if self.score_axes > 1:
+            raise ArgumentError(f"{type(self).__name__} has no curvature for each example")
+        slope, start = self._by_autodiff(target)
+
+        def compute() -> Array:
+            import jax
+
+            z = start(score)
+            if not self.score_axes:
+                return jax.jvp(slope, (z,), (jax.numpy.ones_like(z),))[1]
+            units = jax.numpy.eye(z.shape[-1], dtype=z.dtype)
+            columns = [jax.jvp(slope, (z,), (jax.numpy.zeros_like(z) + u,))[1] for u in units]
+            return jax.numpy.stack(columns, axis=-1)
+
+        return by_jax(compute, score, target)
+
+    def _by_autodiff(self, target: Array) -> tuple[Callable[[Array], Array], Any]:
+        """The gradient of the summed loss, and how to write the score that it takes."""
         import jax
 
         def total(score: Array) -> Array:
             return jax.numpy.sum(self.value(score, jax.numpy.asarray(target)))
 
-        return _as(score, jax.grad(total)(jax.numpy.asarray(score)))
-
-    def curvature(self, score: Array, target: Array) -> Array:
-        """∂²ℓ/∂score² for each example: the score's shape, or a [K, K] block for K scores."""
-        raise ArgumentError(f"{type(self).__name__} has no curvature for each example")
+        return jax.grad(total), jax.numpy.asarray
 
     def response(self, score: Array) -> Array:
         """What the user reads: the mean, or a probability if the loss is proper."""
@@ -130,7 +157,7 @@ class Loss(Component):
     def _used(self, score: Array, target: Array, weight: Array | None, mask: Array | None) -> Array:
         """The weight of every example, 0 where it is masked."""
         xp = namespace(score, target)
-        example = target[..., 0] if self.target_axes else target
+        example = target[..., 0] if self._columns(score, target) else target
         used = xp.ones_like(example, dtype=score.dtype)
         if weight is not None:
             used = to_float(weight, score)
@@ -144,9 +171,13 @@ class Loss(Component):
         kept = used != 0
 
         def clean(array: Array, axes: int) -> Array:
-            return xp.where(kept[..., None] if axes else kept, array, xp.zeros_like(array))
+            return xp.where(kept[(..., *(None,) * axes)], array, xp.zeros_like(array))
 
-        return clean(score, self.score_axes), clean(target, self.target_axes)
+        return clean(score, self.score_axes), clean(target, self._columns(score, target))
+
+    def _columns(self, score: Array, target: Array) -> int:
+        """How many axes this target has beyond the examples."""
+        return self.target_axes
 
     def _check_arrays(self, **arrays: Array | None) -> None:
         loss = type(self).__name__
@@ -155,18 +186,19 @@ class Loss(Component):
                 raise ArgumentTypeError(
                     f"{loss}: {name} must be an array, not {array!r}; wrap it in numpy.asarray"
                 )
+        columns = self._columns(arrays["score"], arrays["target"])
         shape = {n: tuple(a.shape) for n, a in arrays.items() if a is not None}
         score, target = shape.pop("score"), shape.pop("target")
-        examples = target[: len(target) - self.target_axes]
+        examples = target[: len(target) - columns]
         if score[: len(score) - self.score_axes] != examples:
             raise ShapeError(
                 f"{loss}: score has shape {score} and target {target}; expected score "
                 f"{_form(self.score_axes, self.scores)} and target "
-                f"{_form(self.target_axes, self.targets)} with the same n (nothing is broadcast)"
+                f"{_form(columns, self.targets)} with the same n (nothing is broadcast)"
             )
         for axes, names, got in (
             (self.score_axes, self.scores, score),
-            (self.target_axes, self.targets, target),
+            (columns, self.targets, target),
         ):
             if axes and names and got[-1] != len(names):
                 raise ShapeError(
@@ -183,11 +215,10 @@ class Loss(Component):
 class JointLoss(Loss):
     """A loss in which examples act together: an image, a list, a batch.
 
-    The last `set_axes` axes of the examples form one set, which has one value. A weight or a mask
-    is given for every example; a set counts once, whatever its size, if any of it has weight.
+    A set has one value: the last axes of the examples, as many as `joint` takes away, form a set. A
+    weight or a mask is given for every example; a set counts once, whatever its size, if any of it
+    has weight.
     """
-
-    set_axes: ClassVar[int] = 1
 
     def joint(self, score: Array, target: Array, weight: Array) -> Array:
         """One value for each set. `weight` has the examples' shape; 0 means absent."""
@@ -196,6 +227,10 @@ class JointLoss(Loss):
     def value(self, score: Array, target: Array) -> Array:
         """One value for each set, all of whose examples count the same."""
         return self.joint(score, target, self._used(score, target, None, None))
+
+    def curvature(self, score: Array, target: Array) -> Array:
+        """Examples act together, so none has a curvature of its own."""
+        raise ArgumentError(f"{type(self).__name__} has no curvature for each example")
 
     def _weighted(
         self, score: Array, target: Array, weight: Array | None, mask: Array | None
@@ -206,7 +241,7 @@ class JointLoss(Loss):
         used = self._used(score, target, weight, mask)
         value = self.joint(*self._cleaned(score, target, used), used)
         xp = namespace(value)
-        axes = tuple(range(-self.set_axes, 0))
+        axes = tuple(range(len(value.shape), len(used.shape)))
         present = to_float(xp.any(used != 0, axis=axes), value)
         return xp.where(present > 0, value, xp.zeros_like(value)), present
 
@@ -234,14 +269,18 @@ def _computable(score: Array) -> Array:
 
 
 def _form(axes: int, names: tuple[str, ...]) -> str:
-    return "[n]" if not axes else f"[n, {len(names) or 'K'}]"
+    return ("[n]", f"[n, {len(names) or 'K'}]", "[n, M, K]")[axes]
 
 
-def _as(like: Array, array: Array) -> Array:
-    """A JAX array as an array of the library of `like`."""
-    if namespace(like) is namespace(array):
-        return array
-    return namespace(like).asarray(np.asarray(array))
+def by_jax(compute: Callable[[], Array], *arrays: Array) -> Array:
+    """compute(), in double precision and as an array like the first, unless an array is JAX's."""
+    import jax
+
+    if namespace(*arrays) is jax.numpy:
+        return compute()
+    with jax.enable_x64(True):
+        found = np.array(compute())  # a copy, since PyTorch wants to be able to write to it
+    return asarray(found, arrays[0])
 
 
 def reject(loss: Loss, target: Array, bad: Array, what: str, todo: str) -> None:

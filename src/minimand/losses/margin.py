@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 import numpy as np
 
 from minimand.arrays import Array, log1pexp, namespace, positive_part, sigmoid, to_float
-from minimand.component import Card, component
+from minimand.component import Card, Positive, Range, component
 from minimand.losses.base import PointwiseLoss, refuse_to_minimise, reject
 
 BINARY = ("binary",)
@@ -175,8 +177,19 @@ class Hinge(MarginLoss):
         return target, np.minimum(-target, 0), np.maximum(-target, 0)
 
 
+class QuadraticMarginLoss(MarginLoss):
+    """A loss that is (1 - m)² where |m| ≤ 1, so that the best score is 2 P(+1) - 1."""
+
+    def response(self, score: Array) -> Array:
+        """P(+1) = (1 + score) / 2, clipped to [0, 1]."""
+        return (namespace(score).clip(score, -1.0, 1.0) + 1) / 2
+
+    def constant(self, target: Array, weight: Array | None = None) -> Array:
+        return 2 * positive_share(target, weight) - 1
+
+
 @component
-class SquaredHinge(MarginLoss):
+class SquaredHinge(QuadraticMarginLoss):
     """The hinge squared: smooth, and its response is a probability.
 
     >>> import numpy as np
@@ -207,12 +220,82 @@ class SquaredHinge(MarginLoss):
         xp = namespace(m)
         return xp.where(m < 1, 2 * xp.ones_like(m), xp.zeros_like(m))
 
-    def response(self, score: Array) -> Array:
-        """P(+1) = (1 + score) / 2, clipped to [0, 1]."""
-        return (namespace(score).clip(score, -1.0, 1.0) + 1) / 2
+
+@component
+class ModifiedHuber(QuadraticMarginLoss):
+    """The squared hinge, linear below m = -1: smooth, and a wrong label pulls with bounded force.
+
+    >>> import numpy as np
+    >>> ModifiedHuber().value(np.array([-3.0, -1.0, 0.5]), np.array([1, 1, 1])).tolist()
+    [12.0, 4.0, 0.25]
+    """
+
+    card = Card(
+        formula="max(0, 1 - m)² if m ≥ -1, else -4 m",
+        source="Zhang (2004), Solving large scale linear prediction problems by stochastic descent",
+        use="probabilities of two classes by a linear model, when some labels are wrong",
+        target="sign",
+        convex=True,
+        lipschitz=4.0,
+        curvature=2.0,
+        kinks="φ'' jumps at |m| = 1",
+        bounded_influence=False,
+        proper=True,
+    )
+
+    def phi(self, m: Array) -> Array:
+        inner = namespace(m).clip(1 - m, 0.0, 2.0)
+        return inner * (2 * (1 - m) - inner)
+
+    def slope(self, m: Array) -> Array:
+        return -2 * namespace(m).clip(1 - m, 0.0, 2.0)
+
+    def bend(self, m: Array) -> Array:
+        xp = namespace(m)
+        return xp.where(xp.abs(m) < 1, 2 * xp.ones_like(m), xp.zeros_like(m))
+
+
+@component
+class Ramp(MarginLoss):
+    """The hinge cut off at `cap`: a row on the wrong side by far costs no more. Not convex.
+
+    A larger `cap` lets rows that are further on the wrong side pull; at infinity it is the hinge.
+
+    >>> import numpy as np
+    >>> Ramp(cap=2.0).value(np.array([-5.0, 0.5, 2.0]), np.array([1, 1, 1])).tolist()
+    [2.0, 0.5, 0.0]
+    """
+
+    cap: Positive = 2.0
+    card = Card(
+        formula="min(κ, max(0, 1 - m))",
+        source="Collobert, Sinz, Weston and Bottou (2006), Trading convexity for scalability, "
+        "with s = 1 - κ",
+        use="support vector machines when many labels are wrong; start from the hinge's fit",
+        target="sign",
+        convex=False,
+        lipschitz=1.0,
+        kinks="m = 1, m = 1 - κ",
+        bounded_influence=True,
+        proper=False,
+        search=MappingProxyType({"cap": Range(1.5, 4.0)}),
+    )
+
+    def phi(self, m: Array) -> Array:
+        xp = namespace(m, self.cap)
+        loss = positive_part(1 - m)
+        return xp.where(loss < self.cap, loss, self.cap * xp.ones_like(m))
+
+    def slope(self, m: Array) -> Array:
+        xp = namespace(m, self.cap)
+        sloping = (m < 1) & (m > 1 - self.cap)
+        return xp.where(sloping, -xp.ones_like(m), xp.zeros_like(m))
+
+    def bend(self, m: Array) -> Array:
+        return namespace(m).zeros_like(m)
 
     def constant(self, target: Array, weight: Array | None = None) -> Array:
-        return 2 * positive_share(target, weight) - 1
+        return 1.0 if positive_share(target, weight) > 0.5 else -1.0
 
 
 @component

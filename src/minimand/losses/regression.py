@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from types import MappingProxyType
 
 import numpy as np
 
-from minimand.arrays import Array, namespace, positive_part, to_float
-from minimand.component import Card, OpenFraction, Positive, Range, component
-from minimand.losses.base import PointwiseLoss, reject
+from minimand.arrays import Array, namespace, norm, positive_part, to_float
+from minimand.component import Card, NonNegative, Positive, Range, component
+from minimand.errors import ArgumentError
+from minimand.losses.base import JointLoss, Loss, PointwiseLoss, reject
 
 REGRESSION = ("regression", "count")
 
@@ -42,7 +44,7 @@ class ResidualLoss(PointwiseLoss):
 
     def check_target(self, target: Array) -> None:
         """Every target must be a finite number."""
-        reject(self, target, ~np.isfinite(target), "not a finite number", "drop or repair that row")
+        check_finite(self, target)
 
 
 @component
@@ -77,6 +79,102 @@ class Squared(ResidualLoss):
 
     def constant(self, target: Array, weight: Array | None = None) -> Array:
         return np.average(target, weights=weight)
+
+
+@component
+class HalfSquared(ResidualLoss):
+    """Half the squared error, whose gradient is the residual itself.
+
+    >>> import numpy as np
+    >>> HalfSquared().value(np.array([2.5, 8.0]), np.array([3.0, 7.0])).tolist()
+    [0.125, 0.5]
+    """
+
+    card = Card(
+        formula="½ r²",
+        source="Nelder and Wedderburn (1972), Generalized linear models, the normal family",
+        use="the squared error where other libraries carry the factor ½",
+        target="real",
+        convex=True,
+        curvature=1.0,
+        bounded_influence=False,
+        proper=True,
+    )
+
+    def rho(self, r: Array) -> Array:
+        return 0.5 * r * r
+
+    def slope(self, r: Array) -> Array:
+        return r
+
+    def bend(self, r: Array) -> Array:
+        return namespace(r).ones_like(r)
+
+    def constant(self, target: Array, weight: Array | None = None) -> Array:
+        return np.average(target, weights=weight)
+
+
+@component
+class RootMeanSquared(JointLoss):
+    """The root of a batch's mean squared error, in the unit of the target; score and target [n].
+
+    One value for the whole batch (the last axis, if there are more), so it depends on how examples
+    are batched. Weights act inside the root. Where every residual is 0, so is the gradient.
+
+    >>> import numpy as np
+    >>> float(RootMeanSquared()(np.array([3.0, -4.0]), np.array([0.0, 0.0])).round(4))
+    3.5355
+    """
+
+    card = Card(
+        formula="√(Σ w r² / Σ w)",
+        source="Gauss (1821), Theoria combinationis observationum, the mean error to be feared",
+        use="the conditional mean, with steps that do not depend on the target's unit",
+        target="real",
+        convex=True,
+        kinks="every r = 0",
+        bounded_influence=False,
+        proper=True,
+    )
+
+    def joint(self, score: Array, target: Array, weight: Array) -> Array:
+        """√(Σ w r² / Σ w) over the last axis."""
+        xp = namespace(score, weight)
+        total = xp.sum(weight, axis=-1, keepdims=True)
+        share = weight / xp.where(total > 0, total, xp.ones_like(total))
+        return norm(xp.sqrt(share) * (score - to_float(target, score)))
+
+    def gradient(self, score: Array, target: Array) -> Array:
+        """r / (n · value), and 0 where every residual is 0."""
+        xp = namespace(score)
+        value = self.value(score, target)[..., None]
+        scale = score.shape[-1] * xp.where(value > 0, value, xp.ones_like(value))
+        return (score - to_float(target, score)) / scale
+
+    def constant(self, target: Array, weight: Array | None = None) -> Array:
+        return np.average(target, weights=weight)
+
+    def check_target(self, target: Array) -> None:
+        """Every target must be a finite number."""
+        check_finite(self, target)
+
+    def total(
+        self,
+        score: Array,
+        target: Array,
+        *,
+        weight: Array | None = None,
+        mask: Array | None = None,
+    ) -> tuple[Array, Array]:
+        """Refused: the root of a mean is no sum over batches, so nothing exact can be added up.
+
+        Raises:
+            ArgumentError: always; the text says what to add up instead.
+        """
+        raise ArgumentError(
+            "RootMeanSquared is not a sum over batches and has no total; add up Squared().total "
+            "and take the root of the quotient"
+        )
 
 
 @component
@@ -145,63 +243,132 @@ class Huber(ResidualLoss):
     )
 
     def rho(self, r: Array) -> Array:
+        xp = namespace(r, self.delta)
         inner = self.slope(r)
-        return inner * (r - 0.5 * inner)
+        outer = self.delta * (xp.abs(r) - 0.5 * self.delta)
+        return xp.where(r == inner, 0.5 * r * inner, outer)
 
     def slope(self, r: Array) -> Array:
         xp = namespace(r, self.delta)
-        return xp.where(xp.abs(r) <= self.delta, r, self.delta * xp.sign(r))
+        return xp.clip(r, -self.delta, self.delta)
 
     def bend(self, r: Array) -> Array:
         xp = namespace(r, self.delta)
-        return xp.where(xp.abs(r) <= self.delta, xp.ones_like(r), xp.zeros_like(r))
+        return xp.astype(xp.abs(r) <= self.delta, r.dtype)
 
 
 @component
-class Quantile(ResidualLoss):
-    """The pinball loss, whose constant is the quantile at `level`.
+class LogCosh(ResidualLoss):
+    """Squared near zero and linear far out, with every derivative continuous.
 
-    A larger `level` makes a prediction that is too low cost more.
+    It is Huber's idea without a `delta`: the turn lies near |r| = 1, so scale the target.
 
     >>> import numpy as np
-    >>> Quantile(level=0.9).value(np.array([0.0, 2.0]), np.array([1.0, 1.0])).round(9).tolist()
-    [0.9, 0.1]
+    >>> LogCosh().value(np.array([1e-8, 800.0]), np.zeros(2)).round(20).tolist()
+    [5e-17, 799.30685281944]
     """
 
-    level: OpenFraction = 0.5
     card = Card(
-        formula="-τ r if r < 0, else (1 - τ) r",
-        source="Koenker and Bassett (1978), Regression quantiles, eq. 3.1",
-        use="the conditional quantile at level τ; prediction intervals",
-        tasks=REGRESSION,
+        formula="log cosh r",
+        source="Green (1990), Bayesian reconstructions from emission tomography data",
+        use="like Huber's loss with δ = 1, where second derivatives must be smooth",
         target="real",
         convex=True,
-        lipschitz=lambda loss: max(loss.level, 1 - loss.level),
-        kinks="r = 0",
+        lipschitz=1.0,
+        curvature=1.0,
         bounded_influence=True,
-        proper=True,
-        search=MappingProxyType({"level": Range(0.05, 0.95)}),
     )
 
     def rho(self, r: Array) -> Array:
-        return self.level * positive_part(-r) + (1 - self.level) * positive_part(r)
+        xp = namespace(r)
+        size = xp.abs(r)
+        near = size < 1  # there |r| - log 2 would cancel; far out sinh would overflow
+        inner = 0.5 * xp.log1p(xp.sinh(xp.where(near, r, xp.zeros_like(r))) ** 2)
+        return xp.where(near, inner, size + (xp.log1p(xp.exp(-2 * size)) - math.log(2)))
 
     def slope(self, r: Array) -> Array:
-        xp = namespace(r, self.level)
-        ones = xp.ones_like(r)
-        below = xp.where(r < 0, -self.level * ones, 0 * ones)
-        return xp.where(r > 0, (1 - self.level) * ones, below)
+        return namespace(r).tanh(r)
+
+    def bend(self, r: Array) -> Array:
+        xp = namespace(r)
+        e = xp.exp(-2 * xp.abs(r))
+        return 4 * e / (1 + e) ** 2
+
+
+@component
+class EpsilonInsensitive(ResidualLoss):
+    """The absolute error beyond `epsilon`: smaller residuals cost nothing.
+
+    A larger `epsilon` (in units of the target) widens the tube within which errors are free.
+
+    >>> import numpy as np
+    >>> EpsilonInsensitive(epsilon=0.5).value(np.array([0.4, -2.0]), np.zeros(2)).tolist()
+    [0.0, 1.5]
+    """
+
+    epsilon: NonNegative = 0.1
+    card = Card(
+        formula="max(0, |r| - ε)",
+        source="Vapnik (1995), The nature of statistical learning theory, section 6.1",
+        use="support vector regression: errors below a tolerance do not matter",
+        target="real",
+        convex=True,
+        lipschitz=1.0,
+        kinks="|r| = ε",
+        bounded_influence=True,
+        search=MappingProxyType({"epsilon": Range(0.01, 0.5, log=True)}),
+    )
+
+    def rho(self, r: Array) -> Array:
+        return positive_part(namespace(r).abs(r) - self.epsilon)
+
+    def slope(self, r: Array) -> Array:
+        xp = namespace(r, self.epsilon)
+        return xp.where(xp.abs(r) > self.epsilon, xp.sign(r), xp.zeros_like(r))
 
     def bend(self, r: Array) -> Array:
         return namespace(r).zeros_like(r)
 
-    def constant(self, target: Array, weight: Array | None = None) -> Array:
-        return weighted_quantile(target, self.level, weight)
 
-    def pieces(self, target: Array) -> tuple[Array, Array, Array]:
-        """(kink, slope below it, slope above it) of the two lines that make the loss."""
-        ones = np.ones_like(target)
-        return target, -self.level * ones, (1 - self.level) * ones
+@component
+class SquaredEpsilonInsensitive(ResidualLoss):
+    """The square of the error beyond `epsilon`: smaller residuals cost nothing.
+
+    A larger `epsilon` (in units of the target) widens the tube within which errors are free.
+
+    >>> import numpy as np
+    >>> SquaredEpsilonInsensitive(epsilon=0.5).value(np.array([0.4, -2.0]), np.zeros(2)).tolist()
+    [0.0, 2.25]
+    """
+
+    epsilon: NonNegative = 0.1
+    card = Card(
+        formula="max(0, |r| - ε)²",
+        source="Vapnik (1995), The nature of statistical learning theory, section 6.1",
+        use="support vector regression by smooth solvers",
+        target="real",
+        convex=True,
+        curvature=2.0,
+        kinks="ρ'' jumps at |r| = ε",
+        bounded_influence=False,
+        search=MappingProxyType({"epsilon": Range(0.01, 0.5, log=True)}),
+    )
+
+    def rho(self, r: Array) -> Array:
+        return positive_part(namespace(r).abs(r) - self.epsilon) ** 2
+
+    def slope(self, r: Array) -> Array:
+        xp = namespace(r)
+        return 2 * positive_part(xp.abs(r) - self.epsilon) * xp.sign(r)
+
+    def bend(self, r: Array) -> Array:
+        xp = namespace(r, self.epsilon)
+        return xp.where(xp.abs(r) > self.epsilon, 2 * xp.ones_like(r), xp.zeros_like(r))
+
+
+def check_finite(loss: Loss, target: Array) -> None:
+    """Raise `TargetError` unless every target is a finite number."""
+    reject(loss, target, ~np.isfinite(target), "not a finite number", "drop or repair that row")
 
 
 def weighted_quantile(y: Array, level: float, weight: Array | None = None) -> Array:

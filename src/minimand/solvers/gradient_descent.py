@@ -30,8 +30,11 @@ class GradientDescent(Solver):
 
     def suits(self, objective: Objective, columns: int, outputs: int) -> str:
         """The objective must be smooth."""
-        smooth = not hasattr(objective.loss, "pieces") and objective.penalty.smooth
-        return "smooth, with too many parameters for a Hessian" * smooth
+        if not (objective.smooth and objective.penalty.smooth):
+            return ""
+        if not objective.loss.card.convex:
+            return "smooth but not convex: down to a stationary point near the best constant"
+        return "smooth, with too many parameters for a Hessian"
 
     def run(self, problem: Problem, budget: Budget) -> Solution:
         """Go straight down."""

@@ -37,11 +37,11 @@ class Newton(Solver):
     )
 
     def suits(self, objective: Objective, columns: int, outputs: int) -> str:
-        """The loss must have curvature, and its Hessian must fit."""
-        curved = not hasattr(objective.loss, "pieces") and objective.penalty.smooth
+        """The loss must be smooth and convex, and its Hessian must fit."""
+        curved = objective.smooth and objective.loss.card.convex and objective.penalty.smooth
         size = (columns + 1) * outputs
         reason = f"smooth and convex with {size} parameters: a few steps with the exact Hessian"
-        return reason * (curved and size <= LARGEST_SYSTEM)
+        return reason if curved and size <= LARGEST_SYSTEM else ""
 
     def run(self, problem: Problem, budget: Budget) -> Solution:
         """Solve H d = -g at every step."""

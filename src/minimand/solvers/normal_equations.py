@@ -7,7 +7,7 @@ import scipy.linalg
 
 from minimand.budget import Budget
 from minimand.component import Card, component
-from minimand.losses import Squared
+from minimand.losses import HalfSquared, Squared
 from minimand.solvers.base import Objective, Problem, Solution, Solver
 
 
@@ -31,7 +31,7 @@ class NormalEquations(Solver):
 
     def suits(self, objective: Objective, columns: int, outputs: int) -> str:
         """Squared loss and a quadratic penalty have a linear optimality condition."""
-        fits = isinstance(objective.loss, Squared) and objective.penalty.smooth
+        fits = isinstance(objective.loss, (Squared, HalfSquared)) and objective.penalty.smooth
         return "the optimality condition is linear: one solve gives the exact optimum" * fits
 
     def run(self, problem: Problem, budget: Budget) -> Solution:

@@ -33,9 +33,7 @@ class ProximalGradient(Solver):
 
     def suits(self, objective: Objective, columns: int, outputs: int) -> str:
         """The loss must be smooth; the penalty need not be."""
-        return "the penalty has a kink at zero, which its proximal map handles" * (
-            not hasattr(objective.loss, "pieces")
-        )
+        return "the penalty has a kink at zero, which its proximal map handles" * objective.smooth
 
     def run(self, problem: Problem, budget: Budget) -> Solution:
         """Gradient step on the smooth part, proximal step on the penalty."""

@@ -30,6 +30,11 @@ def select(objective: Objective, columns: int, outputs: int = 1) -> tuple[Solver
             f"{name} is minimised by the score 0 everywhere, so an exact linear fit says nothing; "
             f"train it by stochastic steps (a recipe) or choose another loss"
         )
+    if not objective.affine:
+        raise ArgumentError(
+            f"{name} takes more than one score or target for a row, or whole sets of rows; "
+            f"train it by a recipe"
+        )
     for solver in IN_ORDER:
         if reason := solver.suits(objective, columns, outputs):
             return solver, reason

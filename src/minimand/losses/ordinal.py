@@ -1,0 +1,107 @@
+"""The loss of ordered classes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minimand.arrays import Array, cumulative_sum, log1pexp, namespace, over_expm1, sigmoid, times
+from minimand.component import Card, component
+from minimand.losses.classification import ClassLoss, class_shares
+
+
+@component
+class Ordinal(ClassLoss):
+    """The negative log-likelihood of K ordered classes [n]: P(y ≤ k) = sigmoid(θₖ - η).
+
+    The score [n, K] holds the location η, the first threshold θ₁ and the logs of the K - 2 gaps to
+    the next thresholds, so every score gives probabilities and the thresholds are learnt with the
+    rest. In the proportional-odds model only η depends on the inputs. As with softmax, adding a
+    number to η and θ₁ changes nothing.
+
+    >>> import numpy as np
+    >>> Ordinal().response(np.array([0.0, -1.0, np.log(2.0)])).round(4).tolist()
+    [0.2689, 0.4621, 0.2689]
+    """
+
+    card = Card(
+        formula="-log(sigmoid(θ_{y+1} - η) - sigmoid(θ_y - η)), θ₀ = -∞, θ_K = ∞",
+        source="McCullagh (1980), Regression models for ordinal data, eq. 2.4",
+        use="grades, stages, stars: classes with an order",
+        target="class",
+        convex=False,
+        bounded_influence=False,
+        proper=True,
+    )
+
+    def value(self, score: Array, target: Array) -> Array:
+        """log(1 + e^{-b}) + log(1 + e^a) - log(1 - e^{a - b}) between a = θ_y - η and b."""
+        terms = times(self.shares(score, target), self._surprise(score))
+        return namespace(score).sum(terms, axis=-1)
+
+    def gradient(self, score: Array, target: Array) -> Array:
+        """By η, θ₁ and the log gaps, [n, K]."""
+        own = self.shares(score, target)
+        xp = namespace(score)
+        odds = self._odds(score)
+        by_odds = own[..., 1:] * sigmoid(odds) - own[..., :-1] * sigmoid(-odds)
+        later = by_odds[..., 1:]
+        later = xp.flip(cumulative_sum(xp.flip(later, axis=-1)), axis=-1)
+        size = gap_size(score)
+        first = xp.sum(by_odds, axis=-1, keepdims=True)
+        by_gap = size * later - own[..., 1:-1] * over_expm1(size)
+        return xp.concat([-first, first, by_gap], axis=-1)
+
+    def response(self, score: Array) -> Array:
+        """The probabilities of the K classes, [n, K]."""
+        return namespace(score).exp(-self._surprise(score))
+
+    def decide(self, score: Array) -> Array:
+        """The most probable class."""
+        return namespace(score).argmax(self.response(score), axis=-1)
+
+    def thresholds(self, score: Array) -> Array:
+        """θ₁ ... of the scores, [n, K - 1]."""
+        return self._odds(score) + score[..., :1]
+
+    def constant(self, target: Array, weight: Array | None = None) -> Array:
+        """η = 0 and the thresholds whose probabilities are the shares of the classes."""
+        share = class_shares(target, weight)
+        share = np.where(share > 0, share, 0.5 / len(target))
+        below = np.cumsum(share / share.sum())[:-1]
+        odds = np.log(below / (1 - below))
+        return np.concatenate([[0.0], odds[:1], np.log(np.diff(odds))])
+
+    def _surprise(self, score: Array) -> Array:
+        """-log of the probability of every class, [n, K]."""
+        xp = namespace(score)
+        odds, none = self._odds(score), xp.zeros_like(score[..., :1])
+        below, above = log1pexp(-odds), log1pexp(odds)
+        between = gap_loss(score[..., 2:])
+        parts = ([below, none], [none, above], [none, between, none])
+        return sum(xp.concat(part, axis=-1) for part in parts)
+
+    def _odds(self, score: Array) -> Array:
+        """θₖ - η, [n, K - 1]."""
+        xp = namespace(score)
+        first = score[..., 1:2] - score[..., :1]
+        return cumulative_sum(xp.concat([first, gap_size(score)], axis=-1))
+
+
+def gap_size(score: Array) -> Array:
+    """exp of the log gaps, kept finite, [n, K - 2]."""
+    xp = namespace(score)
+    return xp.exp(xp.clip(score[..., 2:], None, math.log(xp.finfo(score.dtype).max) - 1))
+
+
+def gap_loss(s: Array) -> Array:
+    """-log(1 - exp(-exp(s))), exact in both tails."""
+    xp = namespace(s)
+    wide = s > 0
+    zero = xp.zeros_like(s)
+    low = xp.exp(xp.where(wide, zero, s))
+    high = xp.exp(-xp.exp(xp.where(wide, xp.clip(s, None, 7.0), zero)))
+    tiny = low < 1e-30
+    ratio = xp.where(tiny, xp.ones_like(s), -xp.expm1(-low) / xp.where(tiny, xp.ones_like(s), low))
+    return xp.where(wide, -xp.log1p(-high), -s - xp.log(ratio))

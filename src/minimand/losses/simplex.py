@@ -1,0 +1,120 @@
+"""Losses that measure the squared distance of class probabilities from the target."""
+
+from __future__ import annotations
+
+import math
+
+from minimand.arrays import (
+    Array,
+    arange,
+    cumulative_sum,
+    namespace,
+    positive_part,
+    softmax,
+    softmax_and_rest,
+)
+from minimand.component import Card, component
+from minimand.losses.classification import ShareLoss, class_shares, identity
+
+
+@component
+class Brier(ShareLoss):
+    """The squared distance of the probabilities softmax(score) and the target, summed over classes.
+
+    It is bounded by 2, so no example pulls without end, and it is proper: its best scores tell the
+    probabilities. (For two classes it is twice the Brier score of one of them.)
+
+    >>> import numpy as np
+    >>> Brier().value(np.zeros((1, 2)), np.array([1])).tolist()
+    [0.5]
+    """
+
+    card = Card(
+        formula="Σₖ (pₖ - qₖ)² with p = softmax(z)",
+        source="Brier (1950), Verification of forecasts expressed in terms of probability, eq. 2",
+        use="calibrated probabilities of several classes under label noise",
+        target="class",
+        convex=False,
+        bounded_influence=True,
+        proper=True,
+    )
+
+    def value(self, score: Array, target: Array) -> Array:
+        return namespace(score).sum(self._error(score, target) ** 2, axis=-1)
+
+    def gradient(self, score: Array, target: Array) -> Array:
+        """2 Σₖ pⱼ pₖ (eⱼ - eₖ) with the errors e = p - q, [n, K]."""
+        p, error = softmax(score), self._error(score, target)
+        differences = error[..., :, None] - error[..., None, :]
+        return 2 * p * namespace(score).sum(p[..., None, :] * differences, axis=-1)
+
+    def _error(self, score: Array, target: Array) -> Array:
+        """p - q, without cancellation where a probability and its share are both near 1."""
+        p, rest = softmax_and_rest(score)
+        q = self.shares(score, target)
+        return p * (1 - q) - rest * q
+
+
+@component
+class Sparsemax(ShareLoss):
+    """The loss whose response, the nearest point of the simplex, is exactly 0 for unlikely classes.
+
+    >>> import numpy as np
+    >>> Sparsemax().response(np.array([[1.0, 0.5, -3.0]])).tolist()
+    [[0.75, 0.25, 0.0]]
+    >>> Sparsemax().value(np.array([[1.0, 0.5, -3.0]]), np.array([0])).tolist()
+    [0.0625]
+    """
+
+    card = Card(
+        formula="½ ‖q - z‖² - ½ ‖p - z‖² with p = argmin ‖p - z‖ over the simplex",
+        source="Martins and Astudillo (2016), From softmax to sparsemax, eq. 17",
+        use="probabilities of many classes, most of which are exactly 0",
+        target="class",
+        convex=True,
+        lipschitz=math.sqrt(2),
+        curvature=1.0,
+        kinks="the curvature jumps where a class enters or leaves the support",
+        bounded_influence=False,
+        proper=True,
+    )
+
+    def value(self, score: Array, target: Array) -> Array:
+        """½ ‖p - q‖² + Σₖ qₖ max(0, τ - zₖ): the definition as a sum of parts >= 0."""
+        xp = namespace(score)
+        q, distance = self.shares(score, target), above_threshold(score)
+        p = positive_part(distance)
+        return xp.sum(0.5 * (p - q) ** 2 + q * positive_part(-distance), axis=-1)
+
+    def gradient(self, score: Array, target: Array) -> Array:
+        """sparsemax(score) minus the target's shares, [n, K]."""
+        return positive_part(above_threshold(score)) - self.shares(score, target)
+
+    def curvature(self, score: Array, target: Array) -> Array:
+        """diag(s) - s sᵀ / Σ s of the indicator s of the support, [n, K, K]."""
+        xp = namespace(score)
+        s = xp.astype(above_threshold(score) > 0, score.dtype)
+        size = xp.sum(s, axis=-1)[..., None, None]
+        one = identity(score)
+        return one * s[..., None] - s[..., :, None] * s[..., None, :] / size
+
+    def response(self, score: Array) -> Array:
+        """The probabilities sparsemax(score), [n, K]."""
+        return positive_part(above_threshold(score))
+
+    def constant(self, target: Array, weight: Array | None = None) -> Array:
+        """The shares of the classes."""
+        return class_shares(target, weight)
+
+
+def above_threshold(z: Array) -> Array:
+    """z - τ over the last axis, where τ makes Σ max(0, z - τ) = 1."""
+    xp = namespace(z)
+    z = z - xp.max(z, axis=-1, keepdims=True)
+    ordered = -xp.sort(-z, axis=-1)
+    sums = cumulative_sum(ordered)
+    counts = xp.astype(1 + arange(z.shape[-1], z), z.dtype)
+    inside = 1 + counts * ordered > sums
+    size = xp.sum(xp.astype(inside, z.dtype), axis=-1, keepdims=True)
+    supported = xp.where(inside, ordered, xp.zeros_like(ordered))
+    return z - (xp.sum(supported, axis=-1, keepdims=True) - 1) / size
