@@ -88,45 +88,86 @@ def cython_call(loss: Any, score: np.ndarray, target: np.ndarray) -> Callable[[]
     return call
 
 
+def table(title: str, heads: str, rows: list[tuple[str, tuple[float, float]]]) -> None:
+    """Print one Markdown table of times in milliseconds."""
+    print(f"\n{title}\n\n| {heads} | ratio |\n| --- | ---: | ---: | ---: |")
+    for name, (ours, theirs) in rows:
+        print(f"| {name} | {1e3 * ours:.2f} | {1e3 * theirs:.2f} | {theirs / ours:.2f} |")
+
+
 def main(n: int) -> None:
     """Measure and print both tables."""
     random = np.random.default_rng(0)
     score = random.normal(size=n).astype(np.float32)
     real = random.normal(size=n).astype(np.float32)
     sign = np.where(random.random(n) < 0.5, np.float32(-1), np.float32(1))
+    zero_one = (sign + 1) / 2
     count = random.poisson(2.0, size=n).astype(np.float32)
+    positive = random.gamma(2.0, size=n).astype(np.float32)
+    pair = random.normal(size=(n, 2)).astype(np.float32)
     wide = random.normal(size=(n // CLASSES, CLASSES)).astype(np.float32)
     index = random.integers(CLASSES, size=n // CLASSES)
+    shares = random.dirichlet(np.ones(CLASSES), size=n // CLASSES).astype(np.float32)
 
-    print(f"Value and gradient of the mean, n = {n:,}, float32, one core, milliseconds.\n")
-    print("| loss | minimand, jax.jit | PyTorch eager | ratio |\n| --- | --- | --- | --- |")
-    zero_one = (sign + 1) / 2
-    for loss, z, y, criterion, peer_target in (
+    def gaussian_nll_loss(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return F.gaussian_nll_loss(z[:, 0], y, z[:, 1].exp(), full=True)
+
+    def kl_div(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return F.kl_div(F.log_softmax(z, dim=-1), y, reduction="batchmean")
+
+    criteria = (
         (losses.Squared(), score, real, F.mse_loss, real),
         (losses.Absolute(), score, real, F.l1_loss, real),
         (losses.Huber(delta=1.0), score, real, F.huber_loss, real),
-        (losses.Logistic(), score, sign, F.binary_cross_entropy_with_logits, zero_one),
         (losses.Logistic(), score, sign, F.soft_margin_loss, sign),
+        (losses.Logistic(), score, sign, F.binary_cross_entropy_with_logits, zero_one),
+        (
+            losses.BinaryCrossEntropy(),
+            score,
+            zero_one,
+            F.binary_cross_entropy_with_logits,
+            zero_one,
+        ),
         (losses.Poisson(), score, count, F.poisson_nll_loss, count),
+        (losses.GaussianNLL(), pair, real, gaussian_nll_loss, real),
         (losses.CrossEntropy(), wide, index, F.cross_entropy, index),
-    ):
-        ours, theirs = best_in_turns(jax_call(loss, z, y), torch_call(criterion, z, peer_target))
-        row = f"{1e3 * ours:.2f} | {1e3 * theirs:.2f} | {theirs / ours:.2f}"
-        print(f"| {loss} against {criterion.__name__} | {row} |")
+        (losses.CrossEntropy(), wide, shares, F.cross_entropy, shares),
+        (losses.KL(), wide, shares, kl_div, shares),
+        (losses.CrammerSinger(), wide, index, F.multi_margin_loss, index),
+    )
+    table(
+        f"Value and gradient of the mean, n = {n:,}, float32, one core, milliseconds.",
+        "loss | minimand, jax.jit | PyTorch eager",
+        [
+            (
+                f"{type(loss).__name__}, {criterion.__name__}",
+                best_in_turns(jax_call(loss, z, y), torch_call(criterion, z, peer_target)),
+            )
+            for loss, z, y, criterion, peer_target in criteria
+        ],
+    )
 
-    print(f"\nValue, gradient and curvature of every example, n = {n:,}, float32, one core, ms.\n")
-    print("| loss | minimand, NumPy | scikit-learn, Cython | ratio |\n| --- | --- | --- | --- |")
-    for loss, z, y, peer, peer_target in (
-        (losses.Squared(), score, real, cython.HalfSquaredError(), real),
+    compiled = (
+        (losses.HalfSquared(), score, real, cython.HalfSquaredError(), real),
         (losses.Absolute(), score, real, cython.AbsoluteError(), real),
         (losses.Huber(delta=1.0), score, real, cython.HuberLoss(delta=1.0), real),
         (losses.Quantile(level=0.8), score, real, cython.PinballLoss(quantile=0.8), real),
         (losses.Logistic(), score, sign, cython.HalfBinomialLoss(), zero_one),
         (losses.Poisson(), score, count, cython.HalfPoissonLoss(), count),
-    ):
-        ours, theirs = best_in_turns(numpy_call(loss, z, y), cython_call(peer, z, peer_target))
-        row = f"{1e3 * ours:.2f} | {1e3 * theirs:.2f} | {theirs / ours:.2f}"
-        print(f"| {loss} against {type(peer).__name__} | {row} |")
+        (losses.Gamma(), score, positive, cython.HalfGammaLoss(), positive),
+        (losses.Tweedie(), score, positive, cython.HalfTweedieLoss(power=1.5), positive),
+    )
+    table(
+        f"Value, gradient and curvature of every example, n = {n:,}, float32, one core, ms.",
+        "loss | minimand, NumPy | scikit-learn, Cython",
+        [
+            (
+                f"{type(loss).__name__}, {type(peer).__name__}",
+                best_in_turns(numpy_call(loss, z, y), cython_call(peer, z, peer_target)),
+            )
+            for loss, z, y, peer, peer_target in compiled
+        ],
+    )
 
 
 if __name__ == "__main__":

@@ -79,6 +79,14 @@ def _minus_abs(z: Array, positive: Array) -> Array:
     return -np.abs(z) if xp is np else xp.where(positive, -z, z)
 
 
+def clamp(z: Array, bound: Array) -> Array:
+    """z kept within [-bound, bound]; under torch.compile another bound is no other program."""
+    xp = namespace(z, bound)
+    if xp is np:
+        return np.clip(z, -bound, bound)
+    return xp.where(xp.abs(z) <= bound, z, bound * xp.sign(z))
+
+
 def sigmoid(z: Array) -> Array:
     """1 / (1 + exp(-z)) without overflow, with full relative precision as z → -∞."""
     xp = namespace(z)
@@ -120,6 +128,15 @@ def log1pexp(z: Array) -> Array:
     """log(1 + exp(z)) without overflow."""
     xp = namespace(z)
     return positive_part(z) + xp.log1p(xp.exp(_minus_abs(z, z > 0)))
+
+
+def log1pexp_both(z: Array) -> tuple[Array, Array]:
+    """(log(1 + exp(z)), log(1 + exp(-z))), which share their logarithm."""
+    xp = namespace(z)
+    right = z > 0
+    shared = xp.log1p(xp.exp(_minus_abs(z, right)))
+    left = positive_part(-z) if xp is np else xp.where(right, xp.zeros_like(z), -z)
+    return positive_part(z) + shared, left + shared
 
 
 def logsumexp(z: Array) -> Array:

@@ -14,7 +14,7 @@ from minimand.arrays import (
     Array,
     arange,
     as_like,
-    log1pexp,
+    log1pexp_both,
     log_softmax,
     namespace,
     sigmoid,
@@ -108,8 +108,10 @@ class BinaryCrossEntropy(BinaryLoss):
         proper=True,
     )
 
-    def phi(self, m: Array) -> Array:
-        return log1pexp(-m)
+    def value(self, score: Array, target: Array) -> Array:
+        yes, no = self.sides(score, target)
+        alarmed, missed = log1pexp_both(score)
+        return times(yes, missed) + times(no, alarmed)
 
     def slope(self, m: Array) -> Array:
         return -sigmoid(-m)

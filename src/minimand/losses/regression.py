@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from minimand.arrays import Array, namespace, norm, positive_part, to_float
+from minimand.arrays import Array, clamp, namespace, norm, positive_part, to_float
 from minimand.component import Card, NonNegative, Positive, Range, component
 from minimand.errors import ArgumentError
 from minimand.losses.base import JointLoss, Loss, PointwiseLoss, reject
@@ -249,8 +249,7 @@ class Huber(ResidualLoss):
         return xp.where(r == inner, 0.5 * r * inner, outer)
 
     def slope(self, r: Array) -> Array:
-        xp = namespace(r, self.delta)
-        return xp.clip(r, -self.delta, self.delta)
+        return clamp(r, self.delta)
 
     def bend(self, r: Array) -> Array:
         xp = namespace(r, self.delta)
