@@ -582,7 +582,8 @@ def test_the_catalogue_of_losses(minimand: Command, refused: Callable[..., str])
     for name in ("Squared", "Huber", "Hinge", "CrossEntropy", "Poisson", "ZeroOne"):
         assert re.search(rf"^{name} ", ran.out, re.MULTILINE)
     binary = minimand("losses", "--task", "binary").out
-    assert "Hinge" in binary and "Huber" not in binary
+    assert re.search(r"^Hinge ", binary, re.MULTILINE)
+    assert not re.search(r"^Huber ", binary, re.MULTILINE)
     assert "unknown task 'binry'; did you mean 'binary'?" in refused("losses", "--task", "binry")
 
 

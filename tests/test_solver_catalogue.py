@@ -26,8 +26,8 @@ TARGETS = {
     "class": np.digitize(MEAN + NOISE, [-0.5, 0.5]),
 }
 LOSSES = [cls() for cls in catalogue("loss").values()]
-SERVED = [loss for loss in LOSSES if Objective(loss).affine and loss.card.target in TARGETS]
-OTHERS = [loss for loss in LOSSES if not Objective(loss).affine]
+SERVED = [loss for loss in LOSSES if loss.by_row and loss.card.target in TARGETS]
+OTHERS = [loss for loss in LOSSES if not loss.by_row]
 
 
 @pytest.mark.parametrize("loss", SERVED, ids=str)

@@ -20,8 +20,11 @@ from minimand.data.splits import Fold
 from minimand.errors import ArgumentError, DataError, ShapeError, SolverError, TargetError
 from minimand.losses import (
     Absolute,
+    Contrastive,
+    Cox,
     CrossEntropy,
     Exponential,
+    GaussianNLL,
     Hinge,
     Huber,
     Logistic,
@@ -29,6 +32,7 @@ from minimand.losses import (
     Perceptron,
     Poisson,
     Quantile,
+    Quantiles,
     Squared,
     SquaredHinge,
     ZeroOne,
@@ -459,6 +463,27 @@ def test_every_loss_descends(loss: Loss) -> None:
                     epochs=40)  # fmt: skip
     history = train(recipe, X, target, validation=0.0).history["train"]
     assert history[-1] < 0.8 * history[0]
+
+
+TIMES = np.stack([np.exp(-Y), np.ones(70)], axis=1)
+SHARES = np.stack([Y > 0, Y <= 0], axis=1).astype(float)
+
+
+@pytest.mark.parametrize(
+    ("loss", "outputs", "target"),
+    [
+        (GaussianNLL(), 2, Y),
+        (Quantiles(), 3, Y),
+        (Cox(), 1, TIMES),
+        (CrossEntropy(), 2, SHARES),
+        (Contrastive(), 4, (Y > 0).astype(int)),
+    ],
+    ids=["two scores", "three levels", "two target columns", "soft classes", "a joint loss"],
+)
+def test_losses_of_other_shapes_descend(loss: Loss, outputs: int, target: np.ndarray) -> None:
+    recipe = Recipe(MLP(hidden=(16,), outputs=outputs), loss, Adam(0.01), epochs=40)
+    history = train(recipe, X, target, validation=0.0).history["train"]
+    assert history[-1] < 0.9 * history[0]
 
 
 def test_digits_are_learnt() -> None:

@@ -6,11 +6,14 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from minimand.errors import FileError, MinimandError
+
+if TYPE_CHECKING:
+    from minimand.losses import Loss
 
 INTERRUPTED = 130
 
@@ -175,20 +178,21 @@ def losses(context: typer.Context, task: TaskName = None) -> None:
     """List the catalogue of losses, or show one of them."""
     if context.invoked_subcommand is not None:
         return
-    from minimand import losses as _family  # noqa: F401 (fills the catalogue)
     from minimand.component import catalogue
     from minimand.errors import unknown
+    from minimand.losses import Loss
+    from minimand.losses.base import DOMAINS
 
-    cards = {name: cls.card for name, cls in catalogue("loss").items()}
-    tasks = {t for card in cards.values() for t in card.tasks}
-    if task is not None and task not in tasks:
-        raise unknown("task", task, tasks)
+    if task is not None and task not in DOMAINS:
+        raise unknown("task", task, DOMAINS)
+    known = [cls() for cls in catalogue("loss").values() if issubclass(cls, Loss)]
     rows = [
-        (name, ", ".join(c.tasks), c.formula, "yes" if c.convex else "no", c.use)
-        for name, c in cards.items()
-        if task is None or task in c.tasks
+        (type(loss).__name__, _tasks(loss), card.formula, "yes" if card.convex else "no", card.use)
+        for loss, card in ((loss, loss.card) for loss in known)
+        if task is None or loss.serves(task)
     ]
     _print_table(rows, ("loss", "tasks", "formula", "convex", "use"))
+    say("\n* tried by fit unless --loss names others; a loss without a task is trained by a recipe")
 
 
 @catalogue_app.command()
@@ -215,13 +219,21 @@ def show(
     card = loss.card
     say(f"{loss}\n\n{summary(type(loss))}\n")
     rows = [("formula", card.formula), ("source", card.source), ("use", card.use)]
-    rows += [("tasks", ", ".join(card.tasks) or "none by default; name the loss to try it")]
+    rows += [("tasks", _tasks(loss) or "none: train it by a recipe")]
     rows += [("facts", "; ".join(facts(loss)))]
     rows += [(field, f"{value} ({allowed})") for field, allowed, value in fields(loss)]
     _print_table(rows)
     say(f"\n{loss_charts.undrawable(loss) or loss_charts.plain(loss)}")
     if chart:
         say(f"\nChart: {chart}")
+
+
+def _tasks(loss: Loss) -> str:
+    """The tasks that a loss serves, with a star where `fit` tries it without being asked."""
+    from minimand.losses.base import DOMAINS
+
+    served = [task for task in DOMAINS if loss.serves(task)]
+    return ", ".join(task + "*" * (task in loss.card.tasks) for task in served)
 
 
 def say(line: str) -> None:

@@ -86,6 +86,13 @@ class Card:
 
     A fact that depends on a hyper-parameter is a function of the component (`lambda c: c.delta`);
     `Component.fact` resolves it. `None` means that the fact does not apply.
+
+    `lipschitz` and `curvature` are upper bounds on the slope and the second derivative along a
+    direction of Euclidean length 1 in the scores that one value depends on. A loss has
+    `bounded_influence` if one bad example can do only so much harm: among many, a target that runs
+    away moves the best constant only so far; where targets are classes, a score that runs to the
+    wrong side costs only so much. It is `proper` if its expectation is least at the truth, and
+    `symmetric` if ρ(-r) = ρ(r), or if its two classes may change places.
     """
 
     formula: str
@@ -117,6 +124,7 @@ class Card:
     kinks: str = ""
     bounded_influence: bool | None = None
     proper: bool | None = None
+    symmetric: Any = None
     zero_is_optimal: bool = False
     search: Mapping[str, Range] = dataclasses.field(default_factory=lambda: MappingProxyType({}))
 

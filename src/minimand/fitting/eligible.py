@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import polars as pl
 
@@ -12,22 +13,14 @@ from minimand.data import Task
 from minimand.errors import ArgumentError
 from minimand.losses import Loss, Quantile
 from minimand.metrics import Metric
-from minimand.solvers import Objective
-
-DOMAINS = {
-    "regression": ("real", "count", "positive", "fraction"),
-    "count": ("real", "count", "positive"),
-    "binary": ("sign", "class", "fraction"),
-    "multiclass": ("class",),
-}
 
 
 def eligible(task: Task, metric: Metric) -> list[Loss]:
-    """Every loss of the catalogue that can be minimised for the task, at the metric's level."""
-    losses = [cls() for cls in _serving(task)]
+    """Every loss that is tried without being asked for, at the metric's level."""
     level = getattr(metric, "level", 0.5)
-    found = [Quantile(level) if isinstance(loss, Quantile) else loss for loss in losses]
-    return [loss for loss in found if _descends(loss) and loss != Quantile(0.5)]
+    tried = [loss for loss in _known() if task in loss.card.tasks]
+    found = [Quantile(level) if isinstance(loss, Quantile) else loss for loss in tried]
+    return [loss for loss in found if loss != Quantile(0.5)]
 
 
 def requested(losses: Sequence[Loss], task: Task, target: pl.Series, truth: Array) -> list[Loss]:
@@ -39,20 +32,20 @@ def requested(losses: Sequence[Loss], task: Task, target: pl.Series, truth: Arra
     """
     for loss in losses:
         loss.check_minimisable()
-        if loss.card.target not in DOMAINS[task] or not Objective(loss).affine:
-            fitting = [cls.__name__ for cls in _serving(task) if _descends(cls())]
+        if not loss.serves(task):
+            fitting = ", ".join(type(one).__name__ for one in _known() if one.serves(task))
             raise ArgumentError(
                 f"{type(loss).__name__} does not fit '{target.name}', a {task} target; "
-                f"choose among {', '.join(fitting)}"
+                f"choose among {fitting}"
             )
         if task in ("regression", "count"):
             loss.check_target(truth)
     return list(losses)
 
 
-def _serving(task: Task) -> list[type[Loss]]:
-    known = catalogue("loss").values()
-    return [cls for cls in known if issubclass(cls, Loss) and task in cls.card.tasks]
+def _known() -> list[Loss]:
+    """Every loss of the catalogue that can be minimised."""
+    return [loss for cls in catalogue("loss").values() if _descends(loss := cast(Loss, cls()))]
 
 
 def _descends(loss: Loss) -> bool:

@@ -191,5 +191,5 @@ def _line(one: Scored, bench: Bench) -> str:
 
 def _verdict(record: dict[str, Any]) -> str:
     tied = record["tied"]
-    also = f"statistically tied with it: {', '.join(tied)}" if tied else "no other is tied with it"
+    also = f"statistically tied with it: {'; '.join(tied)}" if tied else "no other is tied with it"
     return f"Winner by cross-validation: {record['winner']}; {also}."

@@ -12,6 +12,13 @@ from minimand.component import Component, catalogue
 from minimand.errors import ArgumentError, ArgumentTypeError, ShapeError, TargetError, unknown
 
 Reduction = Literal["mean", "sum", "none"]
+DOMAINS = {
+    "regression": ("real", "count", "positive", "fraction"),
+    "count": ("real", "count", "positive"),
+    "binary": ("sign", "class", "fraction"),
+    "multiclass": ("class",),
+}
+"""The targets of a card that the values of each task can be written as."""
 
 
 class Loss(Component):
@@ -79,8 +86,12 @@ class Loss(Component):
         raise NotImplementedError
 
     def constant(self, target: Array, weight: Array | None = None) -> Array:
-        """The best constant score: the baseline, and the value an output bias starts from."""
-        raise NotImplementedError
+        """The best constant score: the baseline, and the value an output bias starts from.
+
+        Raises:
+            ArgumentError: the loss has none.
+        """
+        raise ArgumentError(f"{type(self).__name__} has no best constant score")
 
     def check_target(self, target: Array) -> None:
         """Raise `TargetError`, naming the first row, if a target lies outside the domain."""
@@ -89,6 +100,16 @@ class Loss(Component):
     def from_classes(self, index: Array) -> Array:
         """Class indices 0, 1, ... written as this loss expects its targets."""
         return index
+
+    @property
+    def by_row(self) -> bool:
+        """Whether each example stands alone, with one score or one for each class."""
+        single = not self.score_axes or (self.card.target == "class" and not self.scores)
+        return single and not self.target_axes
+
+    def serves(self, task: str) -> bool:
+        """Whether `fit` can try this loss for a task."""
+        return self.by_row and self.card.target in DOMAINS[task]
 
     def check_minimisable(self) -> None:
         """Raise `ArgumentError` if the loss has no slope to follow."""
@@ -219,6 +240,11 @@ class JointLoss(Loss):
     weight or a mask is given for every example; a set counts once, whatever its size, if any of it
     has weight.
     """
+
+    @property
+    def by_row(self) -> bool:
+        """Examples act together."""
+        return False
 
     def joint(self, score: Array, target: Array, weight: Array) -> Array:
         """One value for each set. `weight` has the examples' shape; 0 means absent."""

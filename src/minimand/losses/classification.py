@@ -106,6 +106,7 @@ class BinaryCrossEntropy(BinaryLoss):
         curvature=lambda loss: np.maximum(loss.pos_weight, 1.0) / 4,
         bounded_influence=False,
         proper=True,
+        symmetric=lambda loss: bool(np.all(loss.pos_weight == 1)),
     )
 
     def value(self, score: Array, target: Array) -> Array:

@@ -120,7 +120,7 @@ class Cosine(PairLoss):
         use="embeddings that are compared by direction alone",
         target="embedding",
         convex=False,
-        kinks="where the cosine of two negatives is m",
+        kinks="where the cosine of two negatives is m; jumps at a vector of zeros",
     )
 
     def _costs(self, score: Array) -> tuple[Array, Array]:
@@ -209,6 +209,7 @@ class InfoNCE(AnchorLoss):
         use="embeddings from pairs of views, without labels",
         target="embedding",
         convex=False,
+        kinks="jumps at a vector of zeros",
         search=_TEMPERATURE,
     )
 
@@ -237,6 +238,7 @@ class SupCon(AnchorLoss):
         use="embeddings from labels, with several examples of each in a batch",
         target="embedding",
         convex=False,
+        kinks="jumps at a vector of zeros",
         search=_TEMPERATURE,
     )
 

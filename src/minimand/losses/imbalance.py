@@ -55,6 +55,7 @@ class BinaryFocal(BinaryLoss):
         convex=False,
         bounded_influence=False,
         proper=False,
+        symmetric=lambda loss: bool(np.all(loss.alpha == 0.5)),
     )
 
     def phi(self, m: Array) -> Array:

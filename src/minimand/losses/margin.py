@@ -74,6 +74,7 @@ class ZeroOne(MarginLoss):
         convex=False,
         kinks="jumps at m = 0",
         bounded_influence=True,
+        symmetric=True,
     )
 
     def phi(self, m: Array) -> Array:
@@ -115,6 +116,7 @@ class Perceptron(MarginLoss):
         lipschitz=1.0,
         kinks="m = 0",
         bounded_influence=False,
+        symmetric=True,
         zero_is_optimal=True,
     )
 
@@ -157,6 +159,7 @@ class Hinge(MarginLoss):
         kinks="m = 1",
         bounded_influence=False,
         proper=False,
+        symmetric=True,
     )
 
     def phi(self, m: Array) -> Array:
@@ -208,6 +211,7 @@ class SquaredHinge(QuadraticMarginLoss):
         kinks="φ'' jumps at m = 1",
         bounded_influence=False,
         proper=True,
+        symmetric=True,
     )
 
     def phi(self, m: Array) -> Array:
@@ -241,6 +245,7 @@ class ModifiedHuber(QuadraticMarginLoss):
         kinks="φ'' jumps at |m| = 1",
         bounded_influence=False,
         proper=True,
+        symmetric=True,
     )
 
     def phi(self, m: Array) -> Array:
@@ -278,6 +283,7 @@ class Ramp(MarginLoss):
         kinks="m = 1, m = 1 - κ",
         bounded_influence=True,
         proper=False,
+        symmetric=True,
         search=MappingProxyType({"cap": Range(1.5, 4.0)}),
     )
 
@@ -318,6 +324,7 @@ class Logistic(MarginLoss):
         curvature=0.25,
         bounded_influence=False,
         proper=True,
+        symmetric=True,
     )
 
     def phi(self, m: Array) -> Array:
@@ -355,6 +362,7 @@ class Exponential(MarginLoss):
         convex=True,
         bounded_influence=False,
         proper=True,
+        symmetric=True,
     )
 
     def phi(self, m: Array) -> Array:

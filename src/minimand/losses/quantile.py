@@ -36,6 +36,7 @@ class Quantile(ResidualLoss):
         kinks="r = 0",
         bounded_influence=True,
         proper=True,
+        symmetric=lambda loss: bool(np.all(loss.level == 0.5)),
         search=MappingProxyType({"level": Range(0.05, 0.95)}),
     )
 
@@ -154,6 +155,7 @@ class Expectile(ResidualLoss):
         kinks="ρ'' jumps at r = 0",
         bounded_influence=False,
         proper=True,
+        symmetric=lambda loss: bool(np.all(loss.level == 0.5)),
         search=MappingProxyType({"level": Range(0.05, 0.95)}),
     )
 

@@ -66,6 +66,7 @@ class Squared(ResidualLoss):
         curvature=2.0,
         bounded_influence=False,
         proper=True,
+        symmetric=True,
     )
 
     def rho(self, r: Array) -> Array:
@@ -99,6 +100,7 @@ class HalfSquared(ResidualLoss):
         curvature=1.0,
         bounded_influence=False,
         proper=True,
+        symmetric=True,
     )
 
     def rho(self, r: Array) -> Array:
@@ -135,6 +137,7 @@ class RootMeanSquared(JointLoss):
         kinks="every r = 0",
         bounded_influence=False,
         proper=True,
+        symmetric=True,
     )
 
     def joint(self, score: Array, target: Array, weight: Array) -> Array:
@@ -197,6 +200,7 @@ class Absolute(ResidualLoss):
         kinks="r = 0",
         bounded_influence=True,
         proper=True,
+        symmetric=True,
     )
 
     def rho(self, r: Array) -> Array:
@@ -239,6 +243,7 @@ class Huber(ResidualLoss):
         curvature=1.0,
         kinks="ρ'' jumps at |r| = δ",
         bounded_influence=True,
+        symmetric=True,
         search=MappingProxyType({"delta": Range(0.1, 10.0, log=True)}),
     )
 
@@ -276,6 +281,7 @@ class LogCosh(ResidualLoss):
         lipschitz=1.0,
         curvature=1.0,
         bounded_influence=True,
+        symmetric=True,
     )
 
     def rho(self, r: Array) -> Array:
@@ -315,6 +321,7 @@ class EpsilonInsensitive(ResidualLoss):
         lipschitz=1.0,
         kinks="|r| = ε",
         bounded_influence=True,
+        symmetric=True,
         search=MappingProxyType({"epsilon": Range(0.01, 0.5, log=True)}),
     )
 
@@ -350,6 +357,7 @@ class SquaredEpsilonInsensitive(ResidualLoss):
         curvature=2.0,
         kinks="ρ'' jumps at |r| = ε",
         bounded_influence=False,
+        symmetric=True,
         search=MappingProxyType({"epsilon": Range(0.01, 0.5, log=True)}),
     )
 

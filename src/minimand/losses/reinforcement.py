@@ -115,7 +115,7 @@ class QuantileTD(Loss):
         "regression, eq. 10 and algorithm 1",
         use="the whole distribution of the return (QR-DQN)",
         target="action",
-        kinks="θᵢ = Tⱼ",
+        kinks="the curvature jumps at θᵢ = Tⱼ (the slope, if that of `loss` does at 0)",
     )
 
     def value(self, score: Array, target: Array) -> Array:

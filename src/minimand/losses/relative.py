@@ -81,6 +81,7 @@ class MAPE(PointwiseLoss):
         target="positive",
         convex=True,
         kinks="z = y",
+        bounded_influence=True,
         proper=True,
     )
 

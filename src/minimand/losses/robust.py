@@ -47,6 +47,7 @@ class Cauchy(RedescendingLoss):
         lipschitz=lambda loss: loss.scale / 2,
         curvature=1.0,
         bounded_influence=True,
+        symmetric=True,
         search=MappingProxyType({"scale": Range(0.5, 10.0, log=True)}),
     )
 
@@ -86,6 +87,7 @@ class Welsch(RedescendingLoss):
         lipschitz=lambda loss: math.exp(-0.5) / loss.scale,
         curvature=lambda loss: loss.scale**-2,
         bounded_influence=True,
+        symmetric=True,
         search=MappingProxyType({"scale": Range(0.5, 10.0, log=True)}),
     )
 
@@ -128,6 +130,7 @@ class TukeyBiweight(RedescendingLoss):
         lipschitz=lambda loss: 16 / (25 * math.sqrt(5)) * loss.scale,
         curvature=1.0,
         bounded_influence=True,
+        symmetric=True,
         search=MappingProxyType({"scale": Range(2.0, 20.0, log=True)}),
     )
 

@@ -237,11 +237,14 @@ class StudentT(ScaleLoss):
         search=MappingProxyType({"df": Range(1.0, 30.0, log=True)}),
     )
 
-    def rho(self, u: Array) -> Array:
-        _, small, inside = self._folded(u)
-        xp = namespace(small)
-        far = -2 * xp.log(xp.where(inside, xp.ones_like(small), xp.abs(small)))
-        return 0.5 * (self.df + 1) * (xp.log1p(small * small) + far)
+    def value(self, score: Array, target: Array) -> Array:
+        """½ s + ½ (ν + 1) log(1 + u²/ν), by the logarithm of u where u² may overflow."""
+        root, small, inside = self._folded(self._standardised(score, target))
+        xp, log_scale = namespace(small), 0.5 * score[..., 1]
+        r = xp.abs(to_float(target, score) - score[..., 0])
+        log_a = xp.log(xp.where(inside, xp.ones_like(r), r / root)) - log_scale
+        far = xp.where(inside, xp.zeros_like(r), 2 * log_a)
+        return log_scale + 0.5 * (self.df + 1) * (xp.log1p(small * small) + far)
 
     def slope(self, u: Array) -> Array:
         root, small, _ = self._folded(u)
@@ -310,6 +313,7 @@ class VonMises(ResidualLoss):
         curvature=lambda loss: loss.concentration,
         bounded_influence=True,
         proper=True,
+        symmetric=True,
         search=MappingProxyType({"concentration": Range(0.1, 10.0, log=True)}),
     )
 

@@ -16,7 +16,6 @@ from minimand.budget import Budget
 from minimand.component import Component, component
 from minimand.errors import ArgumentError, DataError, ShapeError
 from minimand.losses import Loss
-from minimand.losses.base import JointLoss
 from minimand.penalties import L2, Penalty
 
 
@@ -27,14 +26,6 @@ class Objective(Component):
     kind = "objective"
     loss: Loss
     penalty: Penalty = L2(strength=0.0)
-
-    @property
-    def affine(self) -> bool:
-        """Whether each row stands alone, with one score or one for each class."""
-        loss = self.loss
-        alone = not isinstance(loss, JointLoss) and not loss.target_axes
-        single = not loss.score_axes or (loss.card.target == "class" and not loss.scores)
-        return alone and single
 
     @property
     def smooth(self) -> bool:
@@ -219,7 +210,7 @@ class Solver(Component):
             ArgumentError: the solver cannot handle the objective.
             ShapeError, DataError: the arrays do not fit together or hold what they must not.
         """
-        if not objective.affine:
+        if not objective.loss.by_row:
             raise ArgumentError(f"{objective.loss} is no loss of one row and its score")
         problem = Problem(objective, X, y, weight)
         if not self.suits(objective, problem.X.shape[1], problem.outputs):

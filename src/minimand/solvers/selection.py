@@ -30,7 +30,7 @@ def select(objective: Objective, columns: int, outputs: int = 1) -> tuple[Solver
             f"{name} is minimised by the score 0 everywhere, so an exact linear fit says nothing; "
             f"train it by stochastic steps (a recipe) or choose another loss"
         )
-    if not objective.affine:
+    if not objective.loss.by_row:
         raise ArgumentError(
             f"{name} takes more than one score or target for a row, or whole sets of rows; "
             f"train it by a recipe"

@@ -15,6 +15,7 @@ from minimand.arrays import Array
 from minimand.budget import Budget
 from minimand.data.splits import Fold
 from minimand.errors import ArgumentError, DataError, ShapeError, SolverError
+from minimand.losses import Loss
 from minimand.networks.base import Tree
 from minimand.training.compilation import collector_paused
 from minimand.training.program import EARLY, NON_FINITE, Member, Rows, advance, scores, start
@@ -155,7 +156,7 @@ def _checked_rows(
     """Inputs, targets and weights as the program takes them; rows of weight 0 are blank."""
     X, y = np.asarray(X, dtype=np.float32), np.asarray(y)
     weight = np.ones(len(X)) if weight is None else np.asarray(weight, dtype=float)
-    if X.ndim != 2 or not X.size or not y.shape == weight.shape == X.shape[:1]:
+    if X.ndim != 2 or not X.size or not y.shape[:1] == weight.shape == X.shape[:1]:
         raise ShapeError(
             f"X has shape {X.shape}, y {y.shape} and weight {weight.shape}; "
             f"expected [n, p], [n] and [n], n ≥ 1"
@@ -167,14 +168,15 @@ def _checked_rows(
             f"{weight.min()} and its sum {weight.sum()}"
         )
     if not used.all():
-        X, y = np.where(used[:, None], X, 0), np.where(used, y, y[used][0])
+        X, y = X.copy(), y.copy()
+        X[~used], y[~used] = 0, y[used][0]
     for row, column in np.argwhere(~np.isfinite(X))[:1]:
         raise DataError(
             f"X holds {X[row, column]} in row {row + 1}, column {column + 1}; "
             f"drop or repair that row"
         )
     recipe.loss.check_target(y)
-    wanted, given = int(y.max()) + 1 if recipe.loss.score_axes else 1, recipe.network.outputs
+    wanted, given = _outputs(recipe.loss, y), recipe.network.outputs
     if given < wanted or (given > 1 and not recipe.loss.score_axes):
         raise ShapeError(
             f"{recipe.network} gives {given} scores; {recipe.loss} needs {wanted} for this target"
@@ -182,13 +184,25 @@ def _checked_rows(
     return X, y.astype(np.int32 if y.dtype.kind in "iub" else np.float32), weight
 
 
+def _outputs(loss: Loss, y: np.ndarray) -> int:
+    """How many scores the loss takes for a row, at least."""
+    if loss.scores:
+        return len(loss.scores)
+    if loss.card.target == "class":
+        return y.shape[1] if y.ndim > 1 else int(y.max()) + 1
+    return 1
+
+
 def _best_constant(recipe: Recipe, y: np.ndarray, weight: np.ndarray, fold: Fold) -> np.ndarray:
-    """The best constant scores on a member's training rows; absent classes get the lowest."""
+    """The best constant scores on a member's training rows, or 0; absent classes get the lowest."""
     own = np.zeros_like(weight)
     own[fold.train] = weight[fold.train]
     if not own.any():
         raise DataError("no rows are left to train on; use less validation, or more rows")
-    constant = np.atleast_1d(recipe.loss.constant(y, own))
+    try:
+        constant = np.atleast_1d(recipe.loss.constant(y, own))
+    except ArgumentError:
+        return np.zeros(recipe.network.outputs)
     return np.pad(constant, (0, recipe.network.outputs - len(constant)), mode="minimum")
 
 

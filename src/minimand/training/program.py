@@ -6,7 +6,7 @@ structure of a recipe; a leading member axis runs K recipes, seeds and folds as 
 
 from __future__ import annotations
 
-from functools import partial
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -130,30 +130,33 @@ def _update(
 def _close(
     member: Member, X: Array, y: Array, before: State, carry: Any, train: Array, key: Array
 ) -> State:
-    """The end of an epoch of one member: validate, remember the best, decide whether to stop."""
+    """The end of an epoch of one member: validate, remember the best, decide whether to stop.
+
+    A member that has stopped keeps its parameters; what its optimiser holds no longer matters.
+    """
     recipe, epoch = member.recipe, before.epoch + 1
     params, network, optimizer = carry
     validation = _ratio(*_total(recipe, params, network, X, y, member.validation, key, False)[0])
     watched = jnp.any(member.validation.weight > 0)
+    running = (before.status == RUNNING) & (before.epoch < recipe.epochs)
     finite = jnp.isfinite(train) & _all_finite(params)
-    better = finite & (~watched | (validation < before.best - recipe.min_delta))
+    good = running & finite
+    better = good & (~watched | (validation < before.best - recipe.min_delta))
     best_epoch = jnp.where(better, epoch, before.best_epoch)
     tired = watched & (epoch - best_epoch >= recipe.patience) & (epoch < recipe.epochs)
-    after = State(
-        params=_choose(finite, params, before.params),
-        network=_choose(finite, network, before.network),
+    ended = jnp.where(finite, jnp.where(tired, EARLY, RUNNING), NON_FINITE)
+    return State(
+        params=_choose(good, params, before.params),
+        network=_choose(good, network, before.network),
         optimizer=optimizer,
-        epoch=epoch,
-        status=jnp.where(finite, jnp.where(tired, EARLY, RUNNING), NON_FINITE),
+        epoch=jnp.where(running, epoch, before.epoch),
+        status=jnp.where(running, ended, before.status),
         best=jnp.where(better, validation, before.best),
         best_epoch=best_epoch,
         best_params=_choose(better, params, before.best_params),
         best_network=_choose(better, network, before.best_network),
         history=before.history.at[before.epoch].set(jnp.stack([train, validation])),
     )
-    running = (before.status == RUNNING) & (before.epoch < recipe.epochs)
-    closed: State = _choose(running, after, before)
-    return closed
 
 
 def _objective(
@@ -210,8 +213,11 @@ def _ratio(total: Array, weight: Array) -> Array:
 
 
 def _all_finite(params: Tree) -> Array:
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)]))
+    return reduce(jnp.logical_and, (jnp.all(jnp.isfinite(p)) for p in jax.tree.leaves(params)))
 
 
 def _choose(condition: Array, yes: Any, no: Any) -> Any:
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
+    """`yes` or `no`, leaf by leaf; the primitive, since tracing `where` costs a first run more."""
+    return jax.tree.map(
+        lambda a, b: jax.lax.select(jnp.broadcast_to(condition, a.shape), a, b), yes, no
+    )
