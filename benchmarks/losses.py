@@ -112,6 +112,17 @@ def main(n: int) -> None:
     def gaussian_nll_loss(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return F.gaussian_nll_loss(z[:, 0], y, z[:, 1].exp(), full=True)
 
+    frames, length = 50, 10
+    sequences = n // (frames * 2 * CLASSES)
+    heard = random.normal(size=(sequences, frames, 2 * CLASSES)).astype(np.float32)
+    labels = random.integers(1, 2 * CLASSES, size=(sequences, length))
+    spoken = np.concatenate([np.full((sequences, 1), frames), labels], axis=1)
+
+    def ctc_loss(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        log_p = F.log_softmax(z, dim=-1).transpose(0, 1)
+        lengths = torch.full((len(y),), length)
+        return F.ctc_loss(log_p, y[:, 1:], y[:, 0], lengths, reduction="sum") / len(y)
+
     def kl_div(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return F.kl_div(F.log_softmax(z, dim=-1), y, reduction="batchmean")
 
@@ -134,6 +145,7 @@ def main(n: int) -> None:
         (losses.CrossEntropy(), wide, shares, F.cross_entropy, shares),
         (losses.KL(), wide, shares, kl_div, shares),
         (losses.CrammerSinger(), wide, index, F.multi_margin_loss, index),
+        (losses.CTC(), heard, spoken, ctc_loss, spoken),
     )
     table(
         f"Value and gradient of the mean, n = {n:,}, float32, one core, milliseconds.",

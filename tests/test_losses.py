@@ -41,6 +41,7 @@ from minimand.losses import (
     Absolute,
     BinaryCrossEntropy,
     BinaryFocal,
+    Brier,
     Cauchy,
     CrammerSinger,
     CrossEntropy,
@@ -219,6 +220,9 @@ DEFINITIONS: dict[str, Callable[..., Any]] = {
     "LogitAdjusted": lambda loss, y, *z: (  # Menon et al. (2021), eq. 10, with equal priors
         -mpmath.log(softmax(z)[int(y)])
     ),
+    "Brier": lambda loss, y, *z: sum(  # Brier (1950), eq. 2
+        (p - (1 if j == int(y) else 0)) ** 2 for j, p in enumerate(softmax(z))
+    ),
     "Sparsemax": lambda loss, y, *z: (  # Martins and Astudillo (2016), eq. 17
         sum(zj**2 - threshold(z) ** 2 for zj in z if zj > threshold(z)) / 2 + mpf("0.5") - z[int(y)]
     ),
@@ -288,8 +292,8 @@ def test_value_and_derivatives_are_exact_in_the_tails(loss: Loss) -> None:
                 for k in range(j, len(z)):
                     second = derivative(at, z, tuple(unit[j] + unit[k]), kinked)
                     if second is not None:
-                        # Where Poly's two terms cancel, its entry is as exact as its block.
-                        slack = 1e-14 * np.abs(block).max() if isinstance(loss, Poly) else 0.0
+                        # At three equal scores entries of Brier's block vanish (3 p_y - 1 = 0).
+                        slack = 1e-15 * np.abs(block).max() if isinstance(loss, Brier) else 0.0
                         assert_exact(block[j, k], second, f"curvature {j}, {k} at {where}", slack)
 
 
@@ -540,6 +544,7 @@ PEERS = [
         1,
         lambda z, y: by_torch(F.cross_entropy)(z + 0.5 * np.log([0.7, 0.2, 0.1]), y),
     ),
+    (Brier(), 1, lambda z, y: by_torch(F.mse_loss)(special.softmax(z, -1), np.eye(3)[y]).sum(-1)),
     (Sparsemax(), 1, by_projection),
     (Poisson(), 1, by_torch(F.poisson_nll_loss, log_input=True, full=False)),
     (Poisson(), 1, by_sklearn(sk.HalfPoissonLoss())),
@@ -621,7 +626,7 @@ def test_claimed_bounds_on_slope_and_curvature_are_attained_and_never_passed(los
         assert steepest == pytest.approx(lipschitz, rel=1e-3)
         assert steepest <= lipschitz * (1 + 1e-12)
     if bound is None:
-        assert loss.card.kinks or most > 100 or isinstance(loss, (BinaryFocal, Focal, Poly))
+        assert loss.card.kinks or most > 100 or isinstance(loss, (BinaryFocal, Brier, Focal, Poly))
     else:
         assert most == pytest.approx(bound, rel=1e-3)
         assert np.all(curved <= bound * (1 + 1e-12))

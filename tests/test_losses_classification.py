@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import operator
+import sys
+from fractions import Fraction
 from typing import Any
 
 import array_api_strict
@@ -287,6 +291,14 @@ def test_larger_epsilon_raises_the_pull_of_middling_examples_most() -> None:
     assert np.abs(more[:, 0]).argmax() == 1
 
 
+def test_poly_of_minus_one_pulls_by_the_square_of_the_rest() -> None:
+    """(1 - p_y) (1 - p_y), by hand, where 1 + ε p_y cancels."""
+    z = np.array([-40.0, 0.0, 1.0, 40.0])
+    pull = Poly(epsilon=-1.0).gradient(np.stack([z, 0 * z], axis=1), np.zeros(4, dtype=int))
+    rest = np.exp(-z) / (1 + np.exp(-z))
+    np.testing.assert_allclose(pull, np.stack([-(rest**2), rest**2], axis=1), rtol=1e-13)
+
+
 def test_larger_tau_asks_for_more_margin_for_the_rare_class_and_balances_decisions() -> None:
     prior, zero = np.array([0.9, 0.1]), np.zeros((1, 2))
     rare = [LogitAdjusted(prior=prior, tau=t).value(zero, np.array([1]))[0] for t in (0, 0.5, 1)]
@@ -310,6 +322,36 @@ def test_brier_equals_its_definition_in_the_tails() -> None:
             )
 
 
+TAILS = [-800.0, -30.0, -1.0, -1e-8, 1e-8, 1.0, 30.0, 800.0]
+
+
+def test_brier_gradient_is_exact_in_the_tails() -> None:
+    score = np.array(list(itertools.product(TAILS, repeat=3)))
+    ours = Brier().gradient(score, np.ones(len(score), dtype=int))
+    with mpmath.workdps(800):
+        for z, slope in zip(score, ours, strict=True):
+            e = [mpmath.exp(mpf(x)) for x in z]
+            p = [x / sum(e) for x in e]
+            error = [p[0], p[1] - 1, p[2]]
+            mean = sum(map(operator.mul, p, error))
+            assert_exact(slope, [2 * pk * (ek - mean) for pk, ek in zip(p, error, strict=True)])
+
+
+def test_classes_of_score_minus_infinity_are_left_out_of_brier() -> None:
+    score, target = np.array([[1.0, 2.0, -math.inf, -math.inf]]), np.array([0])
+    for method in (Brier().gradient, Brier().curvature):
+        ours, alone = method(score, target)[0], method(score[:, :2], target)[0]
+        kept = (slice(2),) * ours.ndim
+        np.testing.assert_allclose(ours[kept], alone)
+        assert np.abs(ours).sum() == pytest.approx(np.abs(alone).sum())
+
+
+def test_brier_curvature_of_shares_equals_autodiff() -> None:
+    with jax.enable_x64(True):
+        theirs = jax.vmap(jax.hessian(Brier().value))(jnp.asarray(SCORE), jnp.asarray(SOFT))
+    np.testing.assert_allclose(Brier().curvature(SCORE, SOFT), theirs, rtol=1e-11, atol=1e-15)
+
+
 def test_brier_of_two_classes_is_twice_that_of_one() -> None:
     """Brier (1950) sums over classes; scikit-learn's binary score takes one of the two."""
     from sklearn.metrics import brier_score_loss
@@ -317,6 +359,27 @@ def test_brier_of_two_classes_is_twice_that_of_one() -> None:
     p = Brier().response(SCORE[:, :2])[:, 1]
     y = INDEX > 0
     assert Brier()(SCORE[:, :2], y.astype(int)) == pytest.approx(2 * brier_score_loss(y, p))
+
+
+@pytest.mark.parametrize("own", [0, 1, 2])
+def test_sparsemax_is_as_exact_as_its_scores(own: int) -> None:
+    """To 1e-13, or what rounding the scores does: the share (1 - 1 + 1e-8) / 2 of the second of the
+    scores 1, 1e-8 and -30 (or 0, -1 + 1e-8 ...) has condition number 1e8, and so have its square
+    and the gradients there."""
+    score, unit = np.array(list(itertools.product(TAILS, repeat=3))), sys.float_info.epsilon
+    target = np.full(len(score), own)
+    slopes = Sparsemax().gradient(score, target)
+    for row, ours, slope in zip(score, Sparsemax().value(score, target), slopes, strict=True):
+        z = [Fraction(x) for x in row]
+        top = sorted(z, reverse=True)
+        size = max(k for k in (1, 2, 3) if 1 + k * top[k - 1] > sum(top[:k]))
+        p = [max(x - (sum(top[:size]) - 1) / size, Fraction()) for x in z]
+        q = [Fraction(k == own) for k in range(3)]
+        true = sum((b - x) ** 2 - (a - x) ** 2 for a, b, x in zip(p, q, z, strict=True)) / 2
+        rounding = unit * np.abs(slope) @ np.abs(row)
+        assert abs(Fraction(ours) - true) <= Fraction(1e-13) * true + Fraction(rounding)
+        for one, a, b in zip(slope, p, q, strict=True):
+            assert abs(Fraction(one) - (a - b)) <= Fraction(1e-13) * abs(a - b) + Fraction(unit)
 
 
 def test_sparsemax_responses_of_the_paper() -> None:
@@ -365,6 +428,28 @@ def test_two_ordered_classes_are_the_logistic_loss() -> None:
     score, target = SCORE[:, :2], INDEX % 2
     logistic = BinaryCrossEntropy().value(score[:, 0] - score[:, 1], target)
     np.testing.assert_allclose(Ordinal().value(score, target), logistic, rtol=1e-14)
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2])
+def test_ordinal_gradient_is_exact_in_the_tails(stage: int) -> None:
+    """By hand, with a and b the log-odds below and above the class and x = b - a."""
+    score = np.array([z for z in itertools.product(TAILS, repeat=3) if z[2] < 10])
+    ours = Ordinal().gradient(score, np.full(len(score), stage))
+    with mpmath.workdps(1300):
+        for z, slope in zip(score, ours, strict=True):
+            a, x = mpf(z[1]) - mpf(z[0]), mpmath.exp(mpf(z[2]))
+            below, above = 1 / (1 + mpmath.exp(-a)), 1 / (1 + mpmath.exp(a + x))
+            first, gap = (
+                (below - 1, mpf(0)),
+                (below - above, -x * above - x / mpmath.expm1(x)),
+                (1 - above, x * (1 - above)),
+            )[stage]
+            assert_exact(slope, [-first, first, gap])
+
+
+def assert_exact(ours: Array, true: list[Any]) -> None:
+    for one, other in zip(ours, true, strict=True):
+        assert abs(mpf(one) - other) <= max(abs(other) * mpf("1e-13"), mpf("1e-300"))
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2])

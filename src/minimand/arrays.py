@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -144,6 +145,28 @@ def logsumexp(z: Array) -> Array:
     xp = namespace(z)
     top = xp.max(z, axis=-1, keepdims=True)
     return xp.squeeze(top, axis=-1) + xp.log(xp.sum(xp.exp(z - top), axis=-1))
+
+
+def pick(values: Array, index: Array) -> Array:
+    """values[..., t, index[..., s]] as [..., T, S], of values [..., T, K] and indices [..., S].
+
+    JAX multiplies by an indicator: the gradient of a gather is a scatter, three times as slow.
+    """
+    xp = namespace(values)
+    if xp.__name__ == "jax.numpy":
+        chosen = xp.astype(
+            index[..., None, :] == arange(values.shape[-1], index)[:, None], values.dtype
+        )
+        return xp.matmul(xp.nan_to_num(values), chosen, precision="highest")
+    shape = (*values.shape[:-1], index.shape[-1])
+    return xp.take_along_axis(values, xp.broadcast_to(index[..., None, :], shape), axis=-1)
+
+
+def log_add(*terms: Array) -> Array:
+    """log Σ exp of arrays of one shape, entry by entry, without overflow."""
+    xp = namespace(*terms)
+    top = stop_gradient(reduce(xp.maximum, terms))
+    return top + xp.log(sum(xp.exp(term - top) for term in terms))
 
 
 def softmax(z: Array) -> Array:

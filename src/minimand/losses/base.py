@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -41,8 +41,9 @@ class Loss(Component):
 
     def gradient(self, score: Array, target: Array) -> Array:
         """∂ℓ/∂score for each example; the shape is the score's. By JAX where no form is closed."""
-        slope, start = self._by_autodiff(target)
-        return by_jax(lambda: slope(start(score)), score, target)
+        import jax.numpy
+
+        return by_jax(lambda: self._slope(target)(jax.numpy.asarray(score)), score, target)
 
     def curvature(self, score: Array, target: Array) -> Array:
         """∂²ℓ/∂score² for each example: the score's shape, or a [K, K] block for K scores.
@@ -52,14 +53,13 @@ class Loss(Component):
         Raises:
             ArgumentError: the loss has no curvature for each example.
         """
+        import jax
+
         if self.score_axes > 1:
             raise ArgumentError(f"{type(self).__name__} has no curvature for each example")
-        slope, start = self._by_autodiff(target)
 
         def compute() -> Array:
-            import jax
-
-            z = start(score)
+            z, slope = jax.numpy.asarray(score), self._slope(target)
             if not self.score_axes:
                 return jax.jvp(slope, (z,), (jax.numpy.ones_like(z),))[1]
             units = jax.numpy.eye(z.shape[-1], dtype=z.dtype)
@@ -68,14 +68,15 @@ class Loss(Component):
 
         return by_jax(compute, score, target)
 
-    def _by_autodiff(self, target: Array) -> tuple[Callable[[Array], Array], Any]:
-        """The gradient of the summed loss, and how to write the score that it takes."""
+    def _slope(self, target: Array) -> Callable[[Array], Array]:
+        """The gradient of the summed loss as a function of a JAX score."""
         import jax
 
         def total(score: Array) -> Array:
             return jax.numpy.sum(self.value(score, jax.numpy.asarray(target)))
 
-        return jax.grad(total), jax.numpy.asarray
+        slope: Callable[[Array], Array] = jax.grad(total)
+        return slope
 
     def response(self, score: Array) -> Array:
         """What the user reads: the mean, or a probability if the loss is proper."""

@@ -27,6 +27,7 @@ from minimand.losses.classification import (
     BinaryLoss,
     ClassLoss,
     class_shares,
+    identity,
     share_of_one,
     softmax_slope,
 )
@@ -219,10 +220,22 @@ class Poly(LogOddsLoss):
         return log1pexp(-m) + self.epsilon * sigmoid(-m)
 
     def pull(self, m: Array) -> Array:
-        return 1 + self.epsilon * sigmoid(m)
+        return (1 + self.epsilon) * sigmoid(m) + sigmoid(-m)
 
-    def bend(self, m: Array) -> Array:
-        return -self.epsilon * sigmoid(m) * sigmoid(-m) ** 2
+    def curvature(self, score: Array, target: Array) -> Array:
+        """-pₖ pⱼ (1 + ε (2 p_y - qₖ - qⱼ)) off the diagonal, and rows that sum to 0, [n, K, K]."""
+        xp = namespace(score)
+        p, rest = softmax_and_rest(score)
+        q = self.shares(score, target)
+        p_y, rest_y = (xp.sum(q * x, axis=-1)[..., None, None] for x in (p, rest))
+        row, column = p[..., :, None], p[..., None, :]
+        hits, one = q[..., :, None] + q[..., None, :], identity(score)
+        ours, theirs = 1 - self.epsilon * hits, 1 + self.epsilon * (2 - hits)
+        factor, beside = rest_y * ours + p_y * theirs, (1 - one) * column
+        sure = xp.sum(beside * factor, axis=-1, keepdims=True)
+        unsure = xp.sum(beside * ours, axis=-1, keepdims=True)
+        unsure = unsure + 2 * self.epsilon * p_y * rest[..., None]  # equal, but for cancellation
+        return one * (row * xp.where(p_y > 0.5, sure, unsure)) - (row * beside) * factor
 
 
 @component

@@ -45,12 +45,15 @@ class Ordinal(ClassLoss):
         own = self.shares(score, target)
         xp = namespace(score)
         odds = self._odds(score)
-        by_odds = own[..., 1:] * sigmoid(odds) - own[..., :-1] * sigmoid(-odds)
-        later = by_odds[..., 1:]
-        later = xp.flip(cumulative_sum(xp.flip(later, axis=-1)), axis=-1)
-        size = gap_size(score)
-        first = xp.sum(by_odds, axis=-1, keepdims=True)
-        by_gap = size * later - own[..., 1:-1] * over_expm1(size)
+        below, above = sigmoid(odds), sigmoid(-odds)
+        # sigmoid(a) - sigmoid(-b) of the two log-odds a and b around a class
+        both = below[..., :-1] * below[..., 1:] + above[..., :-1] * above[..., 1:]
+        middle = both * xp.tanh((odds[..., :-1] + odds[..., 1:]) / 2)
+        shift = own * xp.concat([-above[..., :1], middle, below[..., -1:]], axis=-1)
+        beyond = xp.flip(cumulative_sum(xp.flip(shift[..., 2:], axis=-1)), axis=-1)
+        first = xp.sum(shift, axis=-1, keepdims=True)
+        size, within = gap_size(score), own[..., 1:-1]
+        by_gap = size * (beyond - within * above[..., 1:]) - within * over_expm1(size)
         return xp.concat([-first, first, by_gap], axis=-1)
 
     def response(self, score: Array) -> Array:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import numpy as np
 
-from minimand.arrays import Array, arange, log_softmax, logsumexp, namespace
+from minimand.arrays import Array, arange, log_add, log_softmax, logsumexp, namespace, pick
 from minimand.component import Card, Interval, component
 from minimand.errors import ArgumentError
 from minimand.losses.base import Loss, reject
@@ -71,17 +71,14 @@ class CTC(Loss):
         target = xp.astype(target, place.dtype)
         frames, labels = target[..., 0], target[..., 1:]
         states = self._states(target, score.shape[-1])
-        shape = (*score.shape[:-1], states.shape[-1])
-        emitted = xp.take_along_axis(
-            log_softmax(score), xp.broadcast_to(states[..., None, :], shape), axis=-1
-        )
+        emitted = pick(log_softmax(score), states)
         never = xp.full_like(emitted[..., 0, :], IMPOSSIBLE)
         skips = (place % 2 == 1) & (states != _later(states, 2, states))
 
         path = xp.where(place == 0, xp.zeros_like(never), never)
         for t in range(score.shape[-2]):
             before = (path, _later(path, 1, never), xp.where(skips, _later(path, 2, never), never))
-            extended = logsumexp(xp.stack(before, axis=-1)) + emitted[..., t, :]
+            extended = log_add(*before) + emitted[..., t, :]
             path = xp.where((t < frames)[..., None], extended, path)
 
         last = 2 * xp.sum(xp.astype(labels >= 0, place.dtype), axis=-1)[..., None]

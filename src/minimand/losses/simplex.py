@@ -43,10 +43,20 @@ class Brier(ShareLoss):
         return namespace(score).sum(self._error(score, target) ** 2, axis=-1)
 
     def gradient(self, score: Array, target: Array) -> Array:
-        """2 Σₖ pⱼ pₖ (eⱼ - eₖ) with the errors e = p - q, [n, K]."""
-        p, error = softmax(score), self._error(score, target)
-        differences = error[..., :, None] - error[..., None, :]
-        return 2 * p * namespace(score).sum(p[..., None, :] * differences, axis=-1)
+        """2 pₖ gₖ with gₖ = Σⱼ pⱼ (eₖ - eⱼ) of the errors e = p - q, [n, K]."""
+        return 2 * softmax(score) * _mean_excess(score, self.shares(score, target))
+
+    def curvature(self, score: Array, target: Array) -> Array:
+        """-2 pₖ pⱼ (gₖ + gⱼ + pₖ + pⱼ - Σ p²) off the diagonal, [n, K, K].
+
+        On it 2 pₖ (gₖ (1 - 2 pₖ) + pₖ dₖ), where dₖ is the squared distance of p and corner k.
+        """
+        p, rest = softmax_and_rest(score)
+        excess, one = _mean_excess(score, self.shares(score, target)), identity(score)
+        diagonal = p * (excess * (rest - p) + p * _distance(score))
+        (row, column), (first, second) = _pairs(p), _pairs(excess)
+        beside = row * column * (first + second + _overlap(score))
+        return 2 * (one * diagonal[..., None] - (1 - one) * beside)
 
     def _error(self, score: Array, target: Array) -> Array:
         """p - q, without cancellation where a probability and its share are both near 1."""
@@ -105,6 +115,33 @@ class Sparsemax(ShareLoss):
     def constant(self, target: Array, weight: Array | None = None) -> Array:
         """The shares of the classes."""
         return class_shares(target, weight)
+
+
+def _mean_excess(score: Array, q: Array) -> Array:
+    """Σⱼ pⱼ (eₖ - eⱼ) of e = p - q as Σⱼ qⱼ (pₖ + pⱼ - Σ p² - [k = j]), whose terms are exact."""
+    beside = (1 - identity(score)) * _overlap(score)
+    return namespace(score).sum(q[..., None, :] * beside, axis=-1) - q * _distance(score)
+
+
+def _overlap(score: Array) -> Array:
+    """pₖ + pⱼ - Σ p², [n, K, K], exact for nearly equal scores and in the tails."""
+    xp = namespace(score)
+    p, other = _pairs(softmax(score))
+    high, low = _pairs(xp.clip(score, xp.finfo(score.dtype).min / 2, None))  # -∞ less -∞ is NaN
+    gap = (p + other) * xp.tanh((high - low) / 2)  # pₖ - pⱼ
+    return xp.maximum(*_pairs(xp.sum(other * gap, axis=-1))) + xp.minimum(p, other)
+
+
+def _distance(score: Array) -> Array:
+    """The squared distance of p and the k-th corner of the simplex, [n, K]."""
+    p, rest = softmax_and_rest(score)
+    others = (1 - identity(score)) * p[..., None, :] ** 2
+    return rest**2 + namespace(score).sum(others, axis=-1)
+
+
+def _pairs(x: Array) -> tuple[Array, Array]:
+    """xₖ and xⱼ, which broadcast to [n, K, K]."""
+    return x[..., :, None], x[..., None, :]
 
 
 def above_threshold(z: Array) -> Array:
