@@ -157,7 +157,9 @@ def pick(values: Array, index: Array) -> Array:
         chosen = xp.astype(
             index[..., None, :] == arange(values.shape[-1], index)[:, None], values.dtype
         )
-        return xp.matmul(xp.nan_to_num(values), chosen, precision="highest")
+        return xp.matmul(
+            xp.maximum(values, xp.finfo(values.dtype).min), chosen, precision="highest"
+        )
     shape = (*values.shape[:-1], index.shape[-1])
     return xp.take_along_axis(values, xp.broadcast_to(index[..., None, :], shape), axis=-1)
 

@@ -67,22 +67,24 @@ class CTC(Loss):
     def value(self, score: Array, target: Array) -> Array:
         """The forward recursion over frames, in log space; one value for each sequence."""
         xp = namespace(score)
-        place = arange(2 * target.shape[-1] - 1, score)
-        target = xp.astype(target, place.dtype)
+        target = xp.astype(target, arange(0, score).dtype)
         frames, labels = target[..., 0], target[..., 1:]
         states = self._states(target, score.shape[-1])
-        emitted = pick(log_softmax(score), states)
-        never = xp.full_like(emitted[..., 0, :], IMPOSSIBLE)
+        # States lead and sequences trail, so that every step is a few passes over long rows.
+        emitted = xp.moveaxis(pick(log_softmax(score), states), (-2, -1), (0, 1))
+        states = xp.moveaxis(states, -1, 0)
+        place = xp.reshape(arange(states.shape[0], score), (-1, *(1,) * len(frames.shape)))
+        never = xp.full_like(emitted[0, ...], IMPOSSIBLE)
         skips = (place % 2 == 1) & (states != _later(states, 2, states))
 
         path = xp.where(place == 0, xp.zeros_like(never), never)
         for t in range(score.shape[-2]):
             before = (path, _later(path, 1, never), xp.where(skips, _later(path, 2, never), never))
-            extended = log_add(*before) + emitted[..., t, :]
-            path = xp.where((t < frames)[..., None], extended, path)
+            path = xp.where(t < frames, log_add(*before) + emitted[t, ...], path)
 
-        last = 2 * xp.sum(xp.astype(labels >= 0, place.dtype), axis=-1)[..., None]
-        total = logsumexp(xp.where((place == last) | (place == last - 1), path, never))
+        last = 2 * xp.sum(xp.astype(labels >= 0, place.dtype), axis=-1)
+        ends = xp.where((place == last) | (place == last - 1), path, never)
+        total = logsumexp(xp.moveaxis(ends, 0, -1))
         cost = xp.where(total > 0.5 * IMPOSSIBLE, -total, xp.full_like(total, xp.inf))
         cost = xp.where(frames > 0, cost, xp.zeros_like(cost))
         return xp.where(xp.all(labels < score.shape[-1], axis=-1), cost, xp.full_like(cost, xp.nan))
@@ -113,5 +115,5 @@ class CTC(Loss):
 
 def _later(path: Array, by: int, fill: Array) -> Array:
     """Every entry moved `by` states on; the first ones come from `fill`."""
-    kept = path[..., : max(path.shape[-1] - by, 0)]
-    return namespace(path).concat((fill[..., :by], kept), axis=-1)
+    kept = path[: max(path.shape[0] - by, 0), ...]
+    return namespace(path).concat((fill[:by, ...], kept), axis=0)
