@@ -10,7 +10,7 @@ from minimand.component import catalogue
 from minimand.errors import ArgumentError
 from minimand.losses import Loss
 from minimand.penalties import L2
-from minimand.solvers import Objective, select
+from minimand.solvers import Objective, Shape, select
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(120, 3))
@@ -34,7 +34,7 @@ OTHERS = [loss for loss in LOSSES if not loss.by_row]
 def test_what_a_solver_calls_converged_cannot_be_improved_nearby(loss: Loss) -> None:
     objective, y = Objective(loss, L2(0.01)), TARGETS[loss.card.target]
     try:
-        solver, _ = select(objective, 3, 3 if loss.score_axes else 1)
+        solver, _ = select(objective, Shape(120, 3, 3 if loss.score_axes else 1))
     except ArgumentError as refusal:
         named = ("no solver handles", "cannot be descended", "minimised by the score 0")
         assert any(text in str(refusal) for text in named)
@@ -57,7 +57,7 @@ def test_what_a_solver_calls_converged_cannot_be_improved_nearby(loss: Loss) -> 
 @pytest.mark.parametrize("loss", OTHERS, ids=str)
 def test_losses_of_more_than_one_score_or_row_are_refused(loss: Loss) -> None:
     with pytest.raises(ArgumentError, match="train it by a recipe"):
-        select(Objective(loss), 3)
+        select(Objective(loss), Shape(120, 3))
 
 
 def test_the_catalogue_is_served() -> None:

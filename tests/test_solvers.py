@@ -38,6 +38,7 @@ from minimand.solvers import (
     NormalEquations,
     Objective,
     ProximalGradient,
+    Shape,
     Solution,
     Solver,
     select,
@@ -72,7 +73,7 @@ def solved(
     weight: np.ndarray | None = None,
 ) -> Solution:
     outputs = int(y.max()) + 1 if loss.score_axes else 1
-    solver = solver or select(Objective(loss, penalty), X.shape[-1], outputs)[0]
+    solver = solver or select(Objective(loss, penalty), Shape(*np.shape(X), outputs))[0]
     return solver.minimise(Objective(loss, penalty), X, y, weight)
 
 
@@ -396,7 +397,7 @@ def test_rows_of_weight_zero_never_touch_the_result(loss: Loss, penalty: Penalty
     X, y = small(loss)
     weight = np.ones(len(y) + 1)
     weight[-1] = 0
-    solver, _ = select(Objective(loss, penalty), 3, 3)
+    solver, _ = select(Objective(loss, penalty), Shape(100, 3, 3))
     bad_X, bad_y = np.vstack([X, np.full(3, np.nan)]), np.append(y.astype(float), np.nan)
     found = solver.minimise(Objective(loss, penalty), bad_X, bad_y, weight)
     assert np.array_equal(flat(found), flat(solver.minimise(Objective(loss, penalty), X, y)))
@@ -542,7 +543,7 @@ def test_methods_agree_on_least_squares() -> None:
         np.testing.assert_allclose(flat(solution), exact, rtol=1e-6)
 
 
-SMOOTH = [o for o in (Objective(*pair) for pair in EVERY) if Newton().suits(o, 3, 3)]
+SMOOTH = [o for o in (Objective(*pair) for pair in EVERY) if Newton().suits(o, Shape(100, 3, 3))]
 
 
 @pytest.mark.parametrize("solver", [Newton(), GradientDescent(max_iterations=300)], ids=str)
@@ -610,14 +611,14 @@ def test_a_spent_budget_ends_a_solver_with_what_there_is(
 def test_selection_gives_a_solver_and_its_reason(
     loss: Loss, penalty: Penalty, columns: int, outputs: int, expected: type[Solver]
 ) -> None:
-    solver, reason = select(Objective(loss, penalty), columns, outputs)
+    solver, reason = select(Objective(loss, penalty), Shape(1000, columns, outputs))
     assert type(solver) is expected
     assert len(reason.split()) >= 4
 
 
 def test_the_perceptron_is_not_solved_exactly() -> None:
     with pytest.raises(ArgumentError, match="score 0 everywhere"):
-        select(Objective(Perceptron()), 3)
+        select(Objective(Perceptron()), Shape(100, 3))
     with pytest.raises(ArgumentError, match="InteriorPoint cannot minimise Perceptron"):
         InteriorPoint().minimise(Objective(Perceptron()), *small(Hinge()))
 
@@ -625,12 +626,12 @@ def test_the_perceptron_is_not_solved_exactly() -> None:
 @pytest.mark.parametrize("penalty", [L1(0.1), ElasticNet(0.1, 0.5)])
 def test_a_kinked_loss_with_a_kinked_penalty_is_refused(penalty: Penalty) -> None:
     with pytest.raises(ArgumentError, match=r"no solver handles Absolute with .*; use an L2"):
-        select(Objective(Absolute(), penalty), 3)
+        select(Objective(Absolute(), penalty), Shape(100, 3))
 
 
 def test_the_zero_one_error_is_refused_with_its_surrogates() -> None:
     with pytest.raises(ArgumentError, match="Logistic"):
-        select(Objective(ZeroOne()), 3)
+        select(Objective(ZeroOne()), Shape(100, 3))
     with pytest.raises(ArgumentError, match="Hinge"):
         Newton().minimise(Objective(ZeroOne()), *small(Hinge()))
 
@@ -671,7 +672,7 @@ X3, y3 = np.array([[1.0], [2.0], [3.0]]), np.array([1.0, 2.0, 4.0])
         (Squared(), X3, y3, np.array([1.0, -1.0, 1.0]), DataError, "minimum -1.0"),
         (Squared(), X3, y3, np.array([1.0, np.nan, 1.0]), DataError, "weight must be"),
         (Squared(), X3, y3, np.array([1.0, np.inf, 1.0]), DataError, "finite"),
-        (Squared(), X3, y3, np.ones(2), DataError, r"shape \(2,\)"),
+        (Squared(), X3, y3, np.ones(2), ShapeError, r"shape \(2,\)"),
         (CrossEntropy(), X3, np.zeros(3, dtype=int), None, MinimandError, "CrossEntropy: 1 score"),
     ],
 )

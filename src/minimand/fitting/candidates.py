@@ -14,7 +14,7 @@ from minimand.fitting.bench import Bench
 from minimand.fitting.model import Fitted
 from minimand.losses import Loss
 from minimand.penalties import Penalty
-from minimand.solvers import Objective, select
+from minimand.solvers import Objective, Shape, select
 from minimand.tuning import product_grid
 from minimand.tuning.grid import Setting
 
@@ -119,7 +119,7 @@ class Affine(Candidate):
 
     def _solver(self, bench: Bench) -> Any:
         objective = Objective(self.loss, self.penalty)
-        return select(objective, bench.X.shape[1], bench.outputs(self.loss))
+        return select(objective, Shape(*bench.X.shape, bench.outputs(self.loss)))
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,9 @@ import scipy.linalg
 from minimand.arrays import Array
 from minimand.budget import Budget
 from minimand.component import Card, Count, Positive, component
-from minimand.solvers.base import (
-    Certificate,
-    Objective,
-    Problem,
-    Solution,
-    Solver,
-    factorise,
-    record,
-)
+from minimand.solvers.base import History, Run, Solver
+from minimand.solvers.linear_algebra import factorise
+from minimand.solvers.problem import Objective, Problem, Shape
 
 Solve = Callable[[Array], Array]
 
@@ -46,34 +40,30 @@ class InteriorPoint(Solver):
         use="absolute, quantile and hinge losses, exactly",
     )
 
-    def suits(self, objective: Objective, columns: int, outputs: int) -> str:
+    def suits(self, objective: Objective, shape: Shape) -> str:
         """The loss must consist of two lines, with a minimum that says something."""
         fits = hasattr(objective.loss, "pieces") and objective.penalty.smooth
         useful = fits and not objective.loss.card.zero_is_optimal
         return "made of straight pieces: exact steps, and a duality gap as proof" * useful
 
-    def run(self, problem: Problem, budget: Budget) -> Solution:
+    def run(self, problem: Problem, budget: Budget) -> Run:
         """Iterate until the duality gap is small against the objective."""
         state = _Point(problem)
-        history: dict[str, list[float]] = {"iteration": [], "value": [], "gap": []}
-        status, converged = "", False
+        history = History(problem, "gap")
         for iteration in range(self.max_iterations + 1):
             value = problem.value(state.theta)
             gap = state.gap()
-            record(history, iteration, value, gap)
-            converged = bool(gap <= self.tolerance * max(abs(value), state.size))
-            if converged:
+            history.add(value, gap)
+            if gap <= self.tolerance * max(abs(value), state.size):
                 status = f"converged in {iteration} steps"
-                break
+                return Run(state.theta, status, True, history, state.d[:, None])
             if iteration == self.max_iterations or budget.spent() or not state.advance():
-                why = budget.reason or ("numerical limits" if iteration < self.max_iterations
-                                        else f"the limit of {iteration} steps")  # fmt: skip
-                status = f"ended by {why} with duality gap {gap:.1e}"
                 break
-        relative = gap / max(abs(value), state.size)
-        sentence = f"within {gap:.1e} of the optimum ({relative:.0e} of it), by the duality gap"
-        certificate = Certificate("duality gap", gap, sentence)
-        return problem.solution(state.theta, status, converged, history, certificate)
+        why = budget.reason or "numerical limits"
+        if iteration == self.max_iterations:
+            why = f"the limit of {iteration} steps"
+        status = f"ended by {why} with duality gap {gap:.1e}"
+        return Run(state.theta, status, False, history, state.d[:, None])
 
 
 class _Point:
@@ -83,10 +73,11 @@ class _Point:
         y = problem.y.astype(float)
         kink, low, high = problem.loss.pieces(y)  # type: ignore[attr-defined]
         share = problem.weight
-        self.Z = problem.Z
+        self.columns = problem.design.size
+        self.Z = problem.design.dense(np.arange(problem.design.rows))
         self.kink, self.low, self.high = kink, share * low, share * high
-        self.ridge = np.append(np.full(problem.X.shape[1], float(problem.penalty.bend())), 0.0)
-        self.theta = problem.initial()
+        self.ridge = np.append(np.full(problem.design.columns, float(problem.penalty.bend())), 0.0)
+        self.theta = problem.start.copy()
         self.d = (self.low + self.high) / 2
         t = self.Z @ self.theta[:, 0] - self.kink
         self.size = float(share @ np.abs(t)) or 1.0
@@ -115,7 +106,7 @@ class _Point:
         root = self.Z * np.sqrt(pull[:, None])
         matrix = root.T @ root + np.diag(self.ridge)
         try:
-            solve = factorise(matrix, 1e-13)
+            solve = factorise(matrix, 1e-13, self.columns)
         except (scipy.linalg.LinAlgError, ValueError):
             return False
         mu = self.complementarity() / (2 * len(self.d))

@@ -8,7 +8,8 @@ import scipy.linalg
 from minimand.budget import Budget
 from minimand.component import Card, component
 from minimand.losses import HalfSquared, Squared
-from minimand.solvers.base import Objective, Problem, Solution, Solver
+from minimand.solvers.base import History, Run, Solver
+from minimand.solvers.problem import Objective, Problem, Shape
 
 
 @component
@@ -29,23 +30,23 @@ class NormalEquations(Solver):
         use="squared loss with no penalty or an L2 penalty",
     )
 
-    def suits(self, objective: Objective, columns: int, outputs: int) -> str:
+    def suits(self, objective: Objective, shape: Shape) -> str:
         """Squared loss and a quadratic penalty have a linear optimality condition."""
         fits = isinstance(objective.loss, (Squared, HalfSquared)) and objective.penalty.smooth
         return "the optimality condition is linear: one solve gives the exact optimum" * fits
 
-    def run(self, problem: Problem, budget: Budget) -> Solution:
-        """Solve H θ = H θ₀ - gradient(θ₀), which holds at the optimum of a quadratic."""
-        start = problem.initial()
-        scale = problem.scale[:, 0] / np.max(problem.scale)
-        hessian = problem.hessian(start) / np.outer(scale, scale)
-        step = -problem.gradient(start)[:, 0] / scale
-        solved, rank = _solve(hessian, step)
-        theta = start + (solved / scale)[:, None]
-        status = f"solved in one step ({rank})"
-        history = {"iteration": [0.0, 1.0], "value": [problem.value(start), problem.value(theta)]}
-        history["gradient_norm"] = [problem.stationarity(start), problem.stationarity(theta)]
-        return problem.solution(theta, status, True, history)
+    def run(self, problem: Problem, budget: Budget) -> Run:
+        """Solve H step = -gradient at the start."""
+        history, point = History(problem), problem.at(problem.start)
+        if not np.all(np.isfinite(point.gradient)):
+            problem.design.check_finite()
+        history.add(point.value, problem.stationarity(point), 0.0)
+        scale = problem.design.size
+        hessian = problem.hessian(point) / np.outer(scale, scale)
+        solved, rank = _solve(hessian, -point.gradient[:, 0] / scale)
+        end = problem.at(point.theta + (solved / scale)[:, None])
+        history.add(end.value, problem.stationarity(end))
+        return Run(end.theta, f"solved in one step ({rank})", True, history)
 
 
 def _solve(matrix: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from minimand.arrays import Array
 from minimand.budget import Budget
 from minimand.component import Card, Count, Positive, component
-from minimand.solvers.base import Objective, Problem, Solution, Solver, record
+from minimand.solvers.base import History, Run, Solver
+from minimand.solvers.problem import Objective, Point, Problem, Shape
 
 
 @component
@@ -31,41 +31,45 @@ class ProximalGradient(Solver):
         use="L1 and elastic-net penalties",
     )
 
-    def suits(self, objective: Objective, columns: int, outputs: int) -> str:
+    def suits(self, objective: Objective, shape: Shape) -> str:
         """The loss must be smooth; the penalty need not be."""
         return "the penalty has a kink at zero, which its proximal map handles" * objective.smooth
 
-    def run(self, problem: Problem, budget: Budget) -> Solution:
+    def run(self, problem: Problem, budget: Budget) -> Run:
         """Gradient step on the smooth part, proximal step on the penalty."""
-        theta = ahead = problem.initial()
-        history: dict[str, list[float]] = {"iteration": [], "value": [], "gradient_norm": []}
-        step, momentum = 1.0, 1.0
+        point = ahead = problem.at(problem.start)
+        if not np.all(np.isfinite(point.gradient)):
+            problem.design.check_finite()
+        history, step, momentum = History(problem), 1.0, 1.0
         for iteration in range(self.max_iterations + 1):
-            norm = problem.stationarity(theta)
-            record(history, iteration, problem.value(theta), norm)
+            norm = problem.stationarity(point)
+            history.add(point.value, norm, step)
             if norm <= self.tolerance:
-                return problem.solution(theta, f"converged in {iteration} steps", True, history)
+                return Run(point.theta, f"converged in {iteration} steps", True, history)
             if iteration == self.max_iterations or budget.spent():
                 break
-            moved, step = self._step(problem, ahead, step)
-            if np.sum((ahead - moved) * (moved - theta)) > 0:
+            moved, step = _step(problem, ahead, 1.5 * step)
+            if np.sum((ahead.theta - moved.theta) * (moved.theta - point.theta)) > 0:
                 momentum = 1.0
             following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
-            ahead = moved + (momentum - 1) / following * (moved - theta)
-            theta, momentum = moved, following
+            beyond = 1 + (momentum - 1) / following
+            ahead = problem.between(point, moved, beyond) if beyond > 1 else moved
+            point, momentum = moved, following
         why = budget.reason or f"the limit of {self.max_iterations} steps"
         status = f"ended by {why} with scaled gradient {norm:.1e}"
-        return problem.solution(theta, status, False, history)
+        return Run(point.theta, status, False, history)
 
-    def _step(self, problem: Problem, ahead: Array, step: float) -> tuple[Array, float]:
-        """A proximal step short enough that the quadratic model lies above the smooth part."""
-        gradient, cost = problem.cost_gradient(ahead), problem.cost(ahead)
-        step *= 1.5
-        while True:
-            moved = ahead - step * gradient
-            moved[:-1] = problem.penalty.prox(moved[:-1], step)
-            change = moved - ahead
-            model = cost + np.sum(gradient * change) + np.sum(change**2) / (2 * step)
-            if problem.cost(moved) <= model + 1e-12 * abs(cost) or step < 1e-20:
-                return moved, step
-            step /= 2
+
+def _step(problem: Problem, ahead: Point, step: float) -> tuple[Point, float]:
+    """A proximal step short enough that the quadratic model lies above the cost."""
+    gradient = ahead.gradient.copy()
+    gradient[:-1] -= problem.penalty.slope(ahead.theta[:-1])
+    while True:
+        theta = ahead.theta - step * gradient
+        theta[:-1] = problem.penalty.prox(theta[:-1], step)
+        moved = problem.at(theta)
+        change = theta - ahead.theta
+        model = ahead.cost + np.sum(gradient * change) + np.sum(change**2) / (2 * step)
+        if moved.cost <= model + 1e-12 * abs(ahead.cost) or step < 1e-20:
+            return moved, step
+        step /= 2

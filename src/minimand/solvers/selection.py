@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from minimand.budget import Budget
 from minimand.errors import ArgumentError
-from minimand.solvers.base import Objective, Solver
+from minimand.solvers.base import Solution, Solver
 from minimand.solvers.gradient_descent import GradientDescent
 from minimand.solvers.interior_point import InteriorPoint
 from minimand.solvers.newton import Newton
 from minimand.solvers.normal_equations import NormalEquations
+from minimand.solvers.problem import Objective, Problem, Shape
 from minimand.solvers.proximal_gradient import ProximalGradient
 
 IN_ORDER = (NormalEquations(), InteriorPoint(), Newton(), GradientDescent(), ProximalGradient())
 
 
-def select(objective: Objective, columns: int, outputs: int = 1) -> tuple[Solver, str]:
+def select(objective: Objective, shape: Shape) -> tuple[Solver, str]:
     """The first solver that suits the objective, with the reason.
 
     Raises:
         ArgumentError: no solver suits; the text says what to do.
 
     >>> from minimand.losses import Squared
-    >>> select(Objective(Squared()), columns=10)[0]
+    >>> select(Objective(Squared()), Shape(rows=100, columns=10))[0]
     NormalEquations()
     """
     objective.loss.check_minimisable()
@@ -36,8 +40,42 @@ def select(objective: Objective, columns: int, outputs: int = 1) -> tuple[Solver
             f"train it by a recipe"
         )
     for solver in IN_ORDER:
-        if reason := solver.suits(objective, columns, outputs):
+        if reason := solver.suits(objective, shape):
             return solver, reason
     raise ArgumentError(
         f"no solver handles {name} with {objective.penalty}; use an L2 penalty or a smooth loss"
     )
+
+
+def minimise(
+    objective: Objective,
+    X: Any,
+    y: Any,
+    weight: Any = None,
+    *,
+    offset: Any = None,
+    start: dict[str, Any] | None = None,
+    solver: str | Solver = "auto",
+    budget: Budget | None = None,
+) -> Solution:
+    """Minimise the objective on X [n, p], y [n], weights [n] and offsets of the score [n].
+
+    `solver` is a solver, its text such as "newton(tolerance=1e-12)", or "auto". `start` are the
+    parameters of an earlier solution.
+
+    Raises:
+        ArgumentError: no solver handles the objective, or not the one that was asked for.
+        ShapeError, DataError: the arrays do not fit together or hold what they must not.
+
+    >>> import numpy as np
+    >>> from minimand.losses import Squared
+    >>> X, y = np.array([[0.0], [1.0], [2.0]]), np.array([1.0, 3.0, 5.0])
+    >>> minimise(Objective(Squared()), X, y).params["output"]["kernel"].round(9).tolist()
+    [[2.0]]
+    """
+    if solver != "auto":
+        chosen = Solver.parse(solver) if isinstance(solver, str) else solver
+        return chosen.minimise(objective, X, y, weight, offset=offset, start=start, budget=budget)
+    problem = Problem(objective, X, y, weight, offset, start)
+    chosen, why = select(objective, problem.shape)
+    return chosen.solve(problem, why, budget or Budget())

@@ -1,0 +1,147 @@
+"""The one loop of the descent methods: a direction, a search along it, a rule to stop."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+import numpy as np
+
+from minimand.arrays import Array
+from minimand.budget import Budget
+from minimand.solvers.base import History, Run
+from minimand.solvers.problem import Point, Problem
+
+
+class Direction:
+    """Where to go from a point."""
+
+    def __call__(self, point: Point) -> Array:
+        """The step of length 1."""
+        raise NotImplementedError
+
+    def learn(self, old: Point, new: Point) -> None:
+        """Take in what a step has shown."""
+
+
+class Search(Protocol):
+    """How far to go."""
+
+    def __call__(self, problem: Problem, point: Point, step: Array) -> tuple[Point | None, float]:
+        """(the next point, the share of the step that was gone); None: nothing is lower."""
+
+
+class Stop(Protocol):
+    """When to end."""
+
+    tolerance: float
+
+    def __call__(self, problem: Problem, point: Point, step: Array) -> float:
+        """How far the point is from the optimum; at most `tolerance` ends the run."""
+
+
+class FullStep:
+    """The whole step, unchecked."""
+
+    def __call__(self, problem: Problem, point: Point, step: Array) -> tuple[Point | None, float]:
+        """The point at the end of the step."""
+        return problem.at(point.theta + step), 1.0
+
+
+class Armijo:
+    """The whole step, halved until it earns a fair share of the decrease that its slope promises.
+
+    Scores are affine in the step, so halving reads no data. Where rounding hides the decrease, the
+    slope at the end decides (Hager and Zhang, 2005, A new conjugate gradient method, eq. 4.1).
+    """
+
+    def height(self, point: Point) -> float:
+        """What the next value must lie below."""
+        return point.value
+
+    def __call__(self, problem: Problem, point: Point, step: Array) -> tuple[Point | None, float]:
+        """The point where the search ended."""
+        promised = float(np.sum(point.gradient * step))
+        height = self.height(point)
+        rounding = 4 * np.finfo(float).eps * abs(height)
+        ahead = problem.at(point.theta + step)
+        share = 1.0
+        while share > 1e-20:
+            value = problem.value_between(point, ahead, share) if share < 1 else ahead.value
+            if value <= height + rounding:
+                reached = problem.between(point, ahead, share) if share < 1 else ahead
+                lower = value <= height + 1e-4 * share * promised
+                if lower or np.sum(reached.gradient * step) <= -0.9998 * promised:
+                    return reached, share
+            share /= 2
+        return None, 0.0
+
+
+class NonMonotone(Armijo):
+    """The same below the highest of the last ten values (Grippo, Lampariello and Lucidi, 1986)."""
+
+    def __init__(self) -> None:
+        self.last: deque[float] = deque(maxlen=10)
+
+    def height(self, point: Point) -> float:
+        self.last.append(point.value)
+        return max(self.last)
+
+
+class ScaledGradient:
+    """The largest scaled entry of the gradient."""
+
+    def __init__(self, tolerance: float):
+        self.tolerance = tolerance
+
+    def __call__(self, problem: Problem, point: Point, step: Array) -> float:
+        """Its size."""
+        return problem.slope_size(point.gradient)
+
+
+class Decrement:
+    """What a quadratic model has left to gain, as a share of the objective."""
+
+    def __init__(self, tolerance: float):
+        self.tolerance = tolerance
+        self.highest = 0.0
+
+    def __call__(self, problem: Problem, point: Point, step: Array) -> float:
+        """-½ gᵀ step / |value|."""
+        self.highest = max(self.highest, abs(point.value))
+        left = -0.5 * float(np.sum(point.gradient * step))
+        return left / max(abs(point.value), 1e-12 * self.highest, np.finfo(float).tiny)
+
+
+def descend(
+    problem: Problem,
+    direction: Direction,
+    *,
+    search: Search,
+    stop: Stop,
+    max_iterations: int,
+    budget: Budget,
+) -> Run:
+    """Go along `direction` by `search` until `stop` is content."""
+    point = problem.at(problem.start)
+    if not np.all(np.isfinite(point.gradient)):
+        problem.design.check_finite()
+    history, share = History(problem), 0.0
+    for iteration in range(max_iterations + 1):
+        step = direction(point)
+        left = stop(problem, point, step)
+        history.add(point.value, problem.slope_size(point.gradient), share)
+        if left <= stop.tolerance:
+            return Run(point.theta, f"converged in {iteration} steps", True, history)
+        if iteration == max_iterations or budget.spent():
+            why = budget.reason or f"the limit of {max_iterations} steps"
+            break
+        ahead, share = search(problem, point, step)
+        if ahead is None:
+            why = "rounding: no step lowers the objective further"
+            break
+        direction.learn(point, ahead)
+        point = ahead
+    size = history.lines["gradient_norm"][-1]
+    near = why.startswith("rounding") and left <= np.sqrt(stop.tolerance)
+    return Run(point.theta, f"ended by {why}; scaled gradient {size:.1e}", near, history)

@@ -1,0 +1,212 @@
+"""The rows of numbers that a solver reads: dense or sparse, in blocks, never copied whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from minimand.arrays import Array
+from minimand.errors import DataError
+
+Visit = Callable[[slice, Array], Array]
+"""(rows, scores of those rows [m, K]) ↦ slopes [m, K]."""
+
+BLOCK = 1 << 17
+"""Numbers in a block: few enough to stay in the cache between a product and its transpose."""
+SAMPLE = 1024
+FAR = 1e6
+
+
+class Design:
+    """X [n, p] seen as Z = [X - 1 centreᵀ, 1]: columns near 0, and one for the intercept.
+
+    The centre is taken off in the products, not in X; it serves conditioning alone, so it need not
+    be exact. Without an intercept it is 0 and so is the last column.
+
+    A point θ is [p + 1, K]: the rows of W, then b. `size` [p + 1] is the root mean square of every
+    column of Z. `readings` counts how often X was read.
+    """
+
+    centre: Array
+    size: Array
+
+    def __init__(self, X: Any, intercept: bool):
+        self.X, self.intercept = X, intercept
+        self.rows, self.columns = X.shape
+        self.origin = np.zeros(self.columns)
+        self.readings = 0
+
+    def blocks(self) -> Iterator[tuple[slice, Any]]:
+        """(rows, X[rows]) one after another, in double precision."""
+        raise NotImplementedError
+
+    def dense(self, rows: Any) -> Array:
+        """Those rows of Z, dense: [m, p + 1]."""
+        raise NotImplementedError
+
+    def square(self, block: Any, bends: Array, dtype: Any) -> Array:
+        """blockᵀ diag(bends) block, dense."""
+        scaled = self.scaled(block, np.sqrt(np.abs(bends))[:, None], dtype)
+        signed = scaled
+        if np.any(bends < 0):
+            signed = self.scaled(scaled, np.sign(bends)[:, None], dtype)
+        product = signed.T @ scaled
+        return np.asarray(product.todense() if hasattr(product, "nnz") else product)
+
+    def scaled(self, block: Any, by: Array, dtype: Any) -> Any:
+        """The rows of a block times numbers [m, 1]."""
+        raise NotImplementedError
+
+    def check_finite(self) -> None:
+        """Raise `DataError`, naming row and column, if a number is NaN or infinite."""
+        raise NotImplementedError
+
+    def push(self, theta: Array) -> Array:
+        """The scores Z θ, [n, K]."""
+        scores = np.empty((self.rows, theta.shape[1]))
+        for rows, block in self.blocks():
+            scores[rows] = block @ theta[:-1]
+        return scores + self._base(theta)
+
+    def pull(self, slopes: Array) -> Array:
+        """Zᵀ slopes, [p + 1, K]."""
+        sums = np.zeros((self.columns, slopes.shape[1]))
+        for rows, block in self.blocks():
+            sums += block.T @ slopes[rows]
+        return self._pulled(sums, slopes.sum(axis=0))
+
+    def sweep(self, theta: Array, visit: Visit) -> Array:
+        """Zᵀ visit(rows, Z[rows] θ) over all rows, [p + 1, K]: X is read once."""
+        base = self._base(theta)
+        sums, totals = np.zeros((self.columns, theta.shape[1])), np.zeros(theta.shape[1])
+        for rows, block in self.blocks():
+            slopes = visit(rows, block @ theta[:-1] + base)
+            sums += block.T @ slopes
+            totals += slopes.sum(axis=0)
+        return self._pulled(sums, totals)
+
+    def gram(self, bends: Array, dtype: Any = np.float64) -> Array:
+        """Zᵀ diag(bends) Z, [p + 1, p + 1], of bends [n]; products in `dtype`."""
+        gram = np.zeros((self.columns + 1, self.columns + 1))
+        for rows, block in self.blocks():
+            gram[:-1, :-1] += self.square(block, bends[rows], dtype)
+            gram[-1, :-1] += block.T @ bends[rows]
+        gram[-1, -1] = bends.sum()
+        gram[:-1, -1] = gram[-1, :-1]
+        return self.centred(gram)
+
+    def centred(self, gram: Array) -> Array:
+        """Zᵀ H Z of [X 1]ᵀ H [X 1], in place."""
+        gram[:-1] -= np.outer(self.centre, gram[-1])
+        gram[:, :-1] -= np.outer(gram[:, -1], self.centre)
+        if not self.intercept:
+            gram[-1], gram[:, -1] = 0.0, 0.0
+        return gram
+
+    def affine(self, theta: Array) -> tuple[Array, Array]:
+        """(W, b) of the scores X W + b."""
+        return theta[:-1].copy(), theta[-1] - (self.origin + self.centre) @ theta[:-1]
+
+    def point(self, kernel: Array, bias: Array) -> Array:
+        """θ of the scores X W + b."""
+        return np.vstack([kernel, bias + (self.origin + self.centre) @ kernel])
+
+    def _base(self, theta: Array) -> Array:
+        """What every score has besides X W."""
+        base: Array = theta[-1] - self.centre @ theta[:-1]
+        return base
+
+    def _pulled(self, sums: Array, totals: Array) -> Array:
+        """Zᵀ s of Xᵀ s and Σ s."""
+        last = totals if self.intercept else np.zeros_like(totals)
+        return np.vstack([sums - np.outer(self.centre, totals), last])
+
+
+class Dense(Design):
+    """An array of float32 or float64 in any order."""
+
+    def __init__(self, X: Array, intercept: bool):
+        super().__init__(X, intercept)
+        sample = np.asarray(X[:: max(1, self.rows // SAMPLE)], dtype=np.float64)
+        self.centre = sample.mean(axis=0) * intercept
+        size = np.sqrt(np.square(sample - self.centre).mean(axis=0))
+        flat = 1e-14 * np.abs(sample).max(axis=0)
+        rare = np.flatnonzero(~(size > flat))
+        if len(rare) and len(sample) < self.rows:
+            part = np.asarray(X[:, rare], dtype=np.float64) - self.centre[rare]
+            size[rare] = np.sqrt(np.square(part).mean(axis=0))
+        self.size = np.append(np.where(size > flat, size, 1.0), 1.0)
+        if np.any(np.abs(self.centre) > FAR * self.size[:-1]):  # products would lose most digits
+            self.X, self.origin = X - self.centre, self.centre
+            self.centre = np.zeros(self.columns)
+
+    def blocks(self) -> Iterator[tuple[slice, Array]]:
+        self.readings += 1
+        step = max(64, BLOCK // self.columns)
+        for start in range(0, self.rows, step):
+            rows = slice(start, start + step)
+            yield rows, np.asarray(self.X[rows], dtype=np.float64)
+
+    def dense(self, rows: Any) -> Array:
+        chosen = self.X[rows]
+        return np.column_stack([chosen - self.centre, np.full(len(chosen), float(self.intercept))])
+
+    def scaled(self, block: Array, by: Array, dtype: Any) -> Array:
+        return np.multiply(block, by, dtype=dtype, casting="same_kind")
+
+    def check_finite(self) -> None:
+        for rows, block in self.blocks():
+            for row, column in np.argwhere(~np.isfinite(block))[:1]:
+                raise DataError(
+                    f"X holds {block[row, column]} in row {rows.start + row + 1}, "
+                    f"column {column + 1}; drop or repair that row"
+                )
+
+
+class Sparse(Design):
+    """A scipy.sparse matrix by rows or columns; no product makes it dense."""
+
+    def __init__(self, X: Any, intercept: bool):
+        super().__init__(X.astype(np.float64, copy=False), intercept)
+        square = self.X.copy()
+        square.data **= 2
+        self.centre = np.asarray(X.mean(axis=0)).ravel() * intercept
+        size = np.sqrt(np.maximum(np.asarray(square.mean(axis=0)).ravel() - self.centre**2, 0.0))
+        self.size = np.append(np.where(size > 0, size, 1.0), 1.0)
+
+    def blocks(self) -> Iterator[tuple[slice, Any]]:
+        self.readings += 1
+        yield slice(0, self.rows), self.X
+
+    def dense(self, rows: Any) -> Array:
+        chosen = self.X[rows].toarray()
+        return np.column_stack([chosen - self.centre, np.full(len(chosen), float(self.intercept))])
+
+    def scaled(self, block: Any, by: Array, dtype: Any) -> Any:
+        return block.multiply(by).tocsr().astype(dtype)
+
+    def check_finite(self) -> None:
+        entries = self.X.tocoo()
+        for i in np.flatnonzero(~np.isfinite(entries.data))[:1]:
+            raise DataError(
+                f"X holds {entries.data[i]} in row {entries.row[i] + 1}, "
+                f"column {entries.col[i] + 1}; drop or repair that row"
+            )
+
+
+def matrix(X: Any) -> Any:
+    """X as a NumPy array of float32 or float64, or as a scipy.sparse matrix by rows or columns.
+
+    Arrays of JAX and PyTorch on this machine are not copied.
+    """
+    if hasattr(X, "nnz"):
+        return X if X.format in ("csr", "csc") else X.tocsr()
+    X = np.asarray(X)
+    return X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
+
+
+def design(X: Any, intercept: bool = True) -> Design:
+    """The design of what `matrix` gives."""
+    return Sparse(X, intercept) if hasattr(X, "nnz") else Dense(X, intercept)

@@ -1,0 +1,258 @@
+"""An objective on data: its value, gradient and Hessian at a point, read in blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minimand.arrays import Array
+from minimand.component import Component, component
+from minimand.errors import ArgumentError, DataError, ShapeError
+from minimand.losses import Loss
+from minimand.penalties import L2, Penalty
+from minimand.solvers.design import design, matrix
+
+SAMPLE = 4096
+
+
+@component
+class Objective(Component):
+    """The weighted mean loss of an affine score X W + b, plus a penalty of W (never of b).
+
+    Without `intercept` b is 0. To penalise an intercept, leave it out and give X a column of ones.
+    """
+
+    kind = "objective"
+    loss: Loss
+    penalty: Penalty = L2(strength=0.0)
+    intercept: bool = True
+
+    @property
+    def smooth(self) -> bool:
+        """Whether the loss has a gradient everywhere."""
+        return not self.loss.card.kinks or self.loss.card.curvature is not None
+
+
+class Shape(NamedTuple):
+    """The size of a problem, which decides between solvers."""
+
+    rows: int
+    columns: int
+    outputs: int = 1
+    sparse: bool = False
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers a point has."""
+        return (self.columns + 1) * self.outputs
+
+
+@dataclass
+class Point:
+    """A point θ [p + 1, K] with what one reading of the data says about it.
+
+    `cost` is the weighted mean loss, `value` adds the penalty; `gradient` is that of the cost and
+    the smooth part of the penalty. `scores` are [n], or [n, K] for a loss over K classes.
+    """
+
+    theta: Array
+    scores: Array
+    cost: float
+    value: float
+    gradient: Array
+
+
+class Problem:
+    """An objective on checked data; `weight` sums to 1. Rows of weight 0 are left out."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        X: Any,
+        y: Any,
+        weight: Any = None,
+        offset: Any = None,
+        start: Any = None,
+    ):
+        self.objective, self.loss, self.penalty = objective, objective.loss, objective.penalty
+        if not self.loss.by_row:
+            raise ArgumentError(f"{self.loss} is no loss of one row and its score")
+        self.loss.check_minimisable()
+        X, y = matrix(X), np.asarray(y)
+        if X.ndim != 2 or y.shape != X.shape[:1] or 0 in X.shape:
+            raise ShapeError(f"X has shape {X.shape} and y {y.shape}; expected [n, p] and [n]")
+        rows = len(y)
+        self.weight, kept = _shares(weight, rows)
+        self.offset = None if offset is None else _column(offset, "offset", rows)
+        if kept is not None:
+            X, y, self.weight = X[kept], y[kept], self.weight[kept]
+            self.offset = None if self.offset is None else self.offset[kept]
+        self.loss.check_target(y)
+        self.y, self.outputs = y, 1
+        if self.loss.score_axes:
+            self.y = y.astype(np.int64)
+            self.outputs = int(self.y.max()) + 1
+        self.design = design(X, objective.intercept)
+        self.start = self.initial() if start is None else self._point(start)
+
+    @property
+    def shape(self) -> Shape:
+        """The size of the problem."""
+        one = self.design
+        return Shape(one.rows, one.columns, self.outputs, hasattr(one.X, "nnz"))
+
+    def initial(self) -> Array:
+        """θ with no slopes and the best constant score."""
+        theta = np.zeros((self.design.columns + 1, self.outputs))
+        if self.objective.intercept:
+            theta[-1] = self.loss.constant(self.y, self.weight)
+        return theta
+
+    def at(self, theta: Array) -> Point:
+        """The point θ, by one reading of the data."""
+        scores = np.empty((self.design.rows, self.outputs))
+        cost = 0.0
+
+        def visit(rows: slice, linear: Array) -> Array:
+            nonlocal cost
+            scores[rows] = linear if self.offset is None else linear + self.offset[rows, None]
+            value, slopes = self._reduced(rows, scores[rows])
+            cost += value
+            return slopes
+
+        with np.errstate(over="ignore", invalid="ignore"):
+            gradient = self.design.sweep(theta, visit)
+        return self._made(theta, scores, cost, gradient)
+
+    def between(self, old: Point, new: Point, share: float) -> Point:
+        """The point a share of the way from one to another: X is read once, not twice."""
+        theta = old.theta + share * (new.theta - old.theta)
+        scores = self._columns(old.scores + share * (new.scores - old.scores))
+        cost, slopes = self._reduced(slice(None), scores)
+        return self._made(theta, scores, cost, self.design.pull(slopes))
+
+    def value_between(self, old: Point, new: Point, share: float) -> float:
+        """The objective a share of the way from one point to another, without reading X."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            scores = old.scores + share * (new.scores - old.scores)
+            cost = float(self.weight @ self.loss.value(scores, self.y))
+        theta = old.theta + share * (new.theta - old.theta)
+        return cost + float(self.penalty.value(theta[:-1]))
+
+    def value(self, theta: Array) -> float:
+        """The objective at θ."""
+        return self.at(theta).value
+
+    def hessian(self, point: Point, dtype: Any = np.float64) -> Array:
+        """The Hessian of the smooth part, [(p + 1) K, (p + 1) K], in the order of θ.ravel()."""
+        size, k = self.design.columns + 1, self.outputs
+        bends = self._weighted(self.loss.curvature(point.scores, self.y)).reshape(-1, k, k)
+        hessian = np.empty((size, k, size, k))
+        for a in range(k):
+            for b in range(a + 1):
+                block = self.design.gram(bends[:, a, b], dtype)
+                hessian[:, a, :, b] = hessian[:, b, :, a] = block
+        for a in range(k):
+            np.einsum("ii->i", hessian[:-1, a, :-1, a])[...] += self.penalty.bend()
+            hessian[-1, a, -1, a] += not self.objective.intercept
+        return hessian.reshape(size * k, size * k)
+
+    @cached_property
+    def scale(self) -> Array:
+        """The size of a gradient entry that counts as 1: column size times typical slope.
+
+        The slope is a sample's, a little beside the best constant, where it may be rounding alone.
+        """
+        some = slice(None, None, max(1, self.design.rows // SAMPLE))
+        y, share = self.y[some], self.weight[some] / self.weight[some].sum()
+        spread = np.sqrt(share @ np.square(y, dtype=float))
+        scores = np.zeros((len(y), self.outputs)) + self.initial()[-1] + 1e-6 * spread
+        slopes = self.loss.gradient(scores if self.loss.score_axes else scores[:, 0], y)
+        typical = np.sqrt(share @ np.square(slopes).reshape(len(y), -1))
+        scale = self.design.size[:, None] * typical
+        return np.where(scale > 0, scale, 1.0)
+
+    def stationarity(self, point: Point) -> float:
+        """The largest scaled entry of the (proximal) gradient: 0 exactly at the optimum."""
+        if self.penalty.smooth:
+            return self.slope_size(point.gradient)
+        gradient, kernel = point.gradient.copy(), point.theta[:-1]
+        gradient[:-1] -= self.penalty.slope(kernel)
+        gradient[:-1] = kernel - self.penalty.prox(kernel - gradient[:-1], 1.0)
+        return self.slope_size(gradient)
+
+    def slope_size(self, gradient: Array) -> float:
+        """The largest scaled entry of a gradient."""
+        return float(np.max(np.abs(gradient) / self.scale))
+
+    def params(self, theta: Array) -> dict[str, Any]:
+        """θ as named parameters of the scores X W + b.
+
+        Losses over K classes do not feel a shift of all scores, so the biases sum to 0.
+        """
+        kernel, bias = self.design.affine(theta)
+        if self.outputs > 1:
+            bias -= bias.mean()
+        return {"output": {"kernel": kernel, "bias": bias}}
+
+    def _point(self, params: dict[str, Any]) -> Array:
+        """θ of named parameters."""
+        kernel = np.asarray(params["output"]["kernel"], dtype=float)
+        bias = np.asarray(params["output"]["bias"], dtype=float)
+        expected = (self.design.columns, self.outputs)
+        if kernel.shape != expected or bias.shape != expected[1:]:
+            raise ShapeError(
+                f"start has a kernel {kernel.shape} and a bias {bias.shape}; this problem needs "
+                f"{expected} and {expected[1:]}"
+            )
+        return self.design.point(kernel, bias)
+
+    def _made(self, theta: Array, scores: Array, cost: float, gradient: Array) -> Point:
+        kernel = theta[:-1]
+        gradient[:-1] += self.penalty.slope(kernel)
+        value = cost + float(self.penalty.value(kernel))
+        return Point(theta, scores if self.loss.score_axes else scores[:, 0], cost, value, gradient)
+
+    def _columns(self, scores: Array) -> Array:
+        """Scores as [n, K], whatever the loss takes."""
+        return scores.reshape(len(scores), self.outputs)
+
+    def _reduced(self, rows: slice, scores: Array) -> tuple[float, Array]:
+        """(weighted sum of the loss, weighted slopes [m, K]) of some rows."""
+        scores = scores if self.loss.score_axes else scores[:, 0]
+        y, weight = self.y[rows], self.weight[rows]
+        cost = float(weight @ self.loss.value(scores, y))
+        slopes = self.loss.gradient(scores, y).reshape(len(weight), self.outputs)
+        return cost, weight[:, None] * slopes
+
+    def _weighted(self, values: Array) -> Array:
+        """Per-example values times the example's share of the weight."""
+        return self.weight.reshape(-1, *[1] * (values.ndim - 1)) * values
+
+
+def _shares(weight: Any, rows: int) -> tuple[Array, Array | None]:
+    """(weights that sum to 1, the rows that have one; None: all)."""
+    if weight is None:
+        return np.full(rows, 1 / rows), None
+    weight = _column(weight, "weight", rows)
+    total = weight.sum()
+    if not np.all(weight >= 0) or not 0 < total < np.inf:
+        raise DataError(
+            f"weight must be finite, not negative and not all zero; it has minimum "
+            f"{weight.min()} and sum {total}"
+        )
+    kept = weight > 0
+    return weight / total, None if kept.all() else kept
+
+
+def _column(values: Any, name: str, rows: int) -> Array:
+    """One number for each row, in double precision."""
+    values = np.asarray(values, dtype=np.float64)
+    if values.shape != (rows,):
+        raise ShapeError(
+            f"{name} has shape {values.shape}; it needs one number for each row, ({rows},)"
+        )
+    return values
