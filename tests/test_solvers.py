@@ -172,7 +172,7 @@ CASES = [
     Case("elastic net", Squared(), ElasticNet(0.3, 0.7), named("diabetes"), elastic_net,
          (ProximalGradient(),)),
     Case("huber", Huber(0.5), NO_PENALTY, named("diabetes"), huber,
-         (Newton(), GradientDescent(max_iterations=20_000))),
+         (Newton(), GradientDescent(tolerance=1e-9, max_iterations=20_000))),
     Case("logistic", Logistic(), L2(0.01), named("breast_cancer"), logistic,
          (Newton(), GradientDescent(), ProximalGradient())),
     Case("softmax of iris", CrossEntropy(), L2(0.01), named("iris"), softmax,
@@ -200,7 +200,6 @@ def test_parameters_agree_with_a_peer(case: Case, solver: Solver) -> None:
         found[-k:] -= found[-k:].mean()
         expected[-k:] -= expected[-k:].mean()
     assert solution.converged, solution.status
-    assert solution.certificate.kind == "gradient norm"
     assert solution.certificate.value < 1e-7
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
 

@@ -17,6 +17,7 @@ from minimand.component import Card, Component, Fraction, NonNegative, Range, co
 Params = Any
 """An array, or a nested dictionary of arrays."""
 
+ROUNDING = 1e-13
 STRENGTHS = MappingProxyType({"strength": Range(1e-5, 1.0, log=True)})
 
 
@@ -48,6 +49,15 @@ class Penalty(Component):
     def shrink(self, w: Array, step: Array) -> Array:
         """The proximal map of one array."""
         raise NotImplementedError
+
+    def conjugate(self, slope: Array) -> Array:
+        """sup over w of ⟨slope, w⟩ - penalty(w), for one array; infinite where it is unbounded."""
+        xp = namespace(slope)
+        beyond = positive_part(xp.abs(slope) - self.corner * (1 + ROUNDING))
+        bend = self.bend()
+        if bend > 0:
+            return xp.sum(beyond * beyond) / (2 * bend)
+        return math.inf if xp.any(beyond > 0) else 0.0
 
     @property
     def corner(self) -> Array:

@@ -1,4 +1,13 @@
-"""Evidence that a point is optimal, measured from the data and not taken from the solver."""
+"""Evidence that a point is optimal, measured from the data and not taken from the solver.
+
+The objective is P(W, b) = Σ sᵢ ℓ(zᵢ) + p(W) with z = X W + b. Any duals α [n, K] with Σ α = 0 (when
+there is an intercept) give a lower bound of it, so P is within
+
+    Σ (sᵢ ℓ(zᵢ) + sᵢ ℓ*(αᵢ / sᵢ) - αᵢ zᵢ) + p(W) + p*(-Xᵀ α) + ⟨W, Xᵀ α⟩
+
+of the optimum (Fenchel; Rockafellar, 1970, Convex Analysis, section 31). Duals that are slopes at some
+scores u need no conjugate of the loss: the first sum is Σ sᵢ (ℓ(zᵢ) - ℓ(uᵢ) - ℓ'(uᵢ) (zᵢ - uᵢ)).
+"""
 
 from __future__ import annotations
 
@@ -7,12 +16,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from minimand.arrays import Array
-from minimand.solvers.problem import Problem
+from minimand.solvers.problem import Point, Problem
+
+BALANCED = 1e-9
+"""Slopes count as summing to 0 when their sum is this small against the sum of their sizes."""
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """How near to the optimum the parameters are."""
+    """How near to the optimum the parameters are: a "duality gap" bounds it, a "gradient norm"
+    is 0 there.
+    """
 
     kind: str
     value: float
@@ -20,10 +34,122 @@ class Certificate:
 
 
 def certify(problem: Problem, theta: Array, duals: Array | None) -> tuple[float, Certificate]:
-    """(the objective at θ, the evidence for θ), by a reading of the data of its own."""
+    """(the objective at θ, the evidence for θ), by readings of the data of its own."""
     point = problem.at(theta)
     if not np.all(np.isfinite(point.gradient)):
         problem.design.check_finite()
+    if duals is not None:
+        gap = piecewise_gap(problem, point, duals)
+    elif problem.loss.card.convex and problem.objective.smooth:
+        gap = smooth_gap(problem, point)
+    else:
+        gap = np.inf
+    if np.isfinite(gap):
+        return point.value, gap_certificate(gap, point.value)
     size = problem.stationarity(point)
     sentence = f"the largest scaled entry of the gradient is {size:.1e} (0 at the optimum)"
     return point.value, Certificate("gradient norm", size, sentence)
+
+
+def gap_certificate(gap: float, value: float) -> Certificate:
+    """A duality gap, in words."""
+    share = f" ({gap / abs(value):.0e} of it)" if value else ""
+    sentence = f"within {gap:.1e} of the optimum{share}, by the duality gap"
+    return Certificate("duality gap", gap, sentence)
+
+
+def smooth_gap(problem: Problem, point: Point) -> float:
+    """The gap with the slopes of the loss as duals; infinite where no penalty bounds them."""
+    if problem.penalty.smooth and not problem.penalty.bend() > 0:
+        return np.inf
+    kernel, z = point.theta[:-1], problem.columns(point.scores)
+    pulled = point.gradient.copy()
+    pulled[:-1] -= problem.penalty.slope(kernel)
+    u, slopes = z, problem.slopes(z)
+    if problem.objective.intercept and not _balanced(slopes):
+        u = _balance(problem, z)
+        slopes = problem.slopes(u)
+        if not _balanced(slopes):
+            return np.inf
+        pulled = problem.design.pull(slopes)
+    excess = float(problem.penalty.dual_norm(pulled[:-1]))
+    if np.isinf(problem.penalty.conjugate(-pulled[:-1])):
+        if problem.outputs > 1:
+            return np.inf
+        share = (1 - 1e-12) / excess
+        u = _shrunk(problem, u, share)
+        slopes, pulled = share * slopes, share * pulled
+    apart = _bregman(problem, z, u, slopes) if u is not z else 0.0
+    return apart + _penalty_gap(problem, kernel, pulled[:-1])
+
+
+def piecewise_gap(problem: Problem, point: Point, duals: Array) -> float:
+    """The gap with given duals [n, J] of the J two-line parts of the loss, brought into their boxes.
+
+    Without a penalty Xᵀ α must be 0; what rounding leaves of it counts with the size of W.
+    """
+    kink, low, high = problem.lines()
+    low, high = problem.weight[:, None] * low, problem.weight[:, None] * high
+    duals = np.clip(duals, low, high)
+    if problem.objective.intercept:
+        duals = _level(duals, low, high)
+    apart = problem.columns(point.scores) - kink
+    pulled = problem.design.pull(duals.sum(axis=1)[:, None])[:-1]
+    kernel = point.theta[:-1]
+    left = float(np.sum(np.maximum(low * apart, high * apart) - duals * apart))
+    if problem.penalty.smooth and not problem.penalty.bend() > 0:
+        return left + float(np.sum(np.abs(pulled * kernel)))
+    return left + _penalty_gap(problem, kernel, pulled)
+
+
+def _penalty_gap(problem: Problem, kernel: Array, pulled: Array) -> float:
+    """p(W) + p*(-Xᵀ α) + ⟨W, Xᵀ α⟩, which is never negative."""
+    penalty = problem.penalty
+    if penalty.smooth:  # of a quadratic it is a square: no cancellation
+        return float(np.sum(np.square(penalty.slope(kernel) + pulled))) / (2 * penalty.bend())
+    gap = penalty.value(kernel) + penalty.conjugate(-pulled) + np.sum(kernel * pulled)
+    return max(float(gap), 0.0)
+
+
+def _balanced(slopes: Array) -> bool:
+    """Whether the slopes of every output sum to 0."""
+    sums, sizes = np.abs(slopes.sum(axis=0)), np.abs(slopes).sum(axis=0)
+    return bool(np.all(sums <= BALANCED * sizes))
+
+
+def _balance(problem: Problem, z: Array) -> Array:
+    """The scores shifted, each output by one number, until their slopes sum to 0."""
+    shift = np.zeros(problem.outputs)
+    for _ in range(20):
+        total = problem.slopes(z + shift).sum(axis=0)
+        bend = problem.bends(z + shift).sum(axis=0)
+        shift = shift - np.linalg.lstsq(bend, total)[0]
+        if not np.all(np.isfinite(shift)):
+            return z
+    return z + shift
+
+
+def _shrunk(problem: Problem, u: Array, share: float) -> Array:
+    """The scores whose slopes are `share` times those of u, by Newton's method."""
+    wanted = share * problem.slopes(u)
+    for _ in range(10):
+        bend = problem.bends(u)[:, :, 0]
+        step = (problem.slopes(u) - wanted) / np.where(bend > 0, bend, np.inf)
+        u = u - step
+        if np.max(np.abs(step)) <= 1e-12 * (1 + np.max(np.abs(u))):
+            break
+    return u
+
+
+def _bregman(problem: Problem, z: Array, u: Array, slopes: Array) -> float:
+    """Σ sᵢ (ℓ(zᵢ) - ℓ(uᵢ)) - αᵢ (zᵢ - uᵢ), which is never negative."""
+    costs = problem.cost(z) - problem.cost(u) - np.sum(slopes * (z - u))
+    return max(float(costs), 0.0)
+
+
+def _level(duals: Array, low: Array, high: Array) -> Array:
+    """Duals moved inside their boxes, all by one share of the room they have, until they sum to 0."""
+    total = float(duals.sum())
+    room = duals - low if total > 0 else high - duals
+    space = float(room.sum())
+    return duals - room * (total / space) if space > abs(total) else duals

@@ -130,7 +130,7 @@ class Problem:
     def between(self, old: Point, new: Point, share: float) -> Point:
         """The point a share of the way from one to another: X is read once, not twice."""
         theta = old.theta + share * (new.theta - old.theta)
-        scores = self._columns(old.scores + share * (new.scores - old.scores))
+        scores = self.columns(old.scores + share * (new.scores - old.scores))
         cost, slopes = self._reduced(slice(None), scores)
         return self._made(theta, scores, cost, self.design.pull(slopes))
 
@@ -149,7 +149,7 @@ class Problem:
     def hessian(self, point: Point, dtype: Any = np.float64) -> Array:
         """The Hessian of the smooth part, [(p + 1) K, (p + 1) K], in the order of θ.ravel()."""
         size, k = self.design.columns + 1, self.outputs
-        bends = self._weighted(self.loss.curvature(point.scores, self.y)).reshape(-1, k, k)
+        bends = self.bends(self.columns(point.scores))
         hessian = np.empty((size, k, size, k))
         for a in range(k):
             for b in range(a + 1):
@@ -170,7 +170,7 @@ class Problem:
         y, share = self.y[some], self.weight[some] / self.weight[some].sum()
         spread = np.sqrt(share @ np.square(y, dtype=float))
         scores = np.zeros((len(y), self.outputs)) + self.initial()[-1] + 1e-6 * spread
-        slopes = self.loss.gradient(scores if self.loss.score_axes else scores[:, 0], y)
+        slopes = self.loss.gradient(self._taken(scores), y)
         typical = np.sqrt(share @ np.square(slopes).reshape(len(y), -1))
         scale = self.design.size[:, None] * typical
         return np.where(scale > 0, scale, 1.0)
@@ -187,6 +187,30 @@ class Problem:
     def slope_size(self, gradient: Array) -> float:
         """The largest scaled entry of a gradient."""
         return float(np.max(np.abs(gradient) / self.scale))
+
+    def columns(self, scores: Array) -> Array:
+        """Scores as [n, K], whatever the loss takes."""
+        return scores.reshape(len(scores), self.outputs)
+
+    def cost(self, scores: Array) -> float:
+        """The weighted mean loss of scores [n, K]."""
+        return float(self.weight @ self.loss.value(self._taken(scores), self.y))
+
+    def slopes(self, scores: Array) -> Array:
+        """The weighted slopes of the loss, [n, K], at scores [n, K]."""
+        slopes = self.loss.gradient(self._taken(scores), self.y)
+        return self.weight[:, None] * slopes.reshape(scores.shape)
+
+    def bends(self, scores: Array) -> Array:
+        """The weighted curvature of the loss, [n, K, K], at scores [n, K]."""
+        bends = self.loss.curvature(self._taken(scores), self.y)
+        return self.weight[:, None, None] * bends.reshape(*scores.shape, self.outputs)
+
+    def lines(self) -> tuple[Array, Array, Array]:
+        """(kinks, slopes below, slopes above), each [n, J], of the J two-line parts of the loss."""
+        parts = self.loss.pieces(self.y.astype(float))  # type: ignore[attr-defined]
+        kink, low, high = (part.reshape(len(self.y), -1) for part in parts)
+        return kink, low, high
 
     def params(self, theta: Array) -> dict[str, Any]:
         """θ as named parameters of the scores X W + b.
@@ -214,23 +238,18 @@ class Problem:
         kernel = theta[:-1]
         gradient[:-1] += self.penalty.slope(kernel)
         value = cost + float(self.penalty.value(kernel))
-        return Point(theta, scores if self.loss.score_axes else scores[:, 0], cost, value, gradient)
+        return Point(theta, self._taken(scores), cost, value, gradient)
 
-    def _columns(self, scores: Array) -> Array:
-        """Scores as [n, K], whatever the loss takes."""
-        return scores.reshape(len(scores), self.outputs)
+    def _taken(self, scores: Array) -> Array:
+        """Scores [n, K] as the loss takes them."""
+        return scores if self.loss.score_axes else scores[:, 0]
 
     def _reduced(self, rows: slice, scores: Array) -> tuple[float, Array]:
         """(weighted sum of the loss, weighted slopes [m, K]) of some rows."""
-        scores = scores if self.loss.score_axes else scores[:, 0]
-        y, weight = self.y[rows], self.weight[rows]
-        cost = float(weight @ self.loss.value(scores, y))
-        slopes = self.loss.gradient(scores, y).reshape(len(weight), self.outputs)
+        taken, y, weight = self._taken(scores), self.y[rows], self.weight[rows]
+        cost = float(weight @ self.loss.value(taken, y))
+        slopes = self.loss.gradient(taken, y).reshape(scores.shape)
         return cost, weight[:, None] * slopes
-
-    def _weighted(self, values: Array) -> Array:
-        """Per-example values times the example's share of the weight."""
-        return self.weight.reshape(-1, *[1] * (values.ndim - 1)) * values
 
 
 def _shares(weight: Any, rows: int) -> tuple[Array, Array | None]:
