@@ -212,6 +212,10 @@ class Absolute(ResidualLoss):
     def bend(self, r: Array) -> Array:
         return namespace(r).zeros_like(r)
 
+    def curvature(self, score: Array, target: Array) -> Array:
+        """0 for each example, without a pass for the residual."""
+        return self.bend(score)
+
     def constant(self, target: Array, weight: Array | None = None) -> Array:
         return weighted_quantile(target, 0.5, weight)
 
@@ -334,6 +338,12 @@ class EpsilonInsensitive(ResidualLoss):
 
     def bend(self, r: Array) -> Array:
         return namespace(r).zeros_like(r)
+
+    def pieces(self, target: Array) -> tuple[Array, Array, Array]:
+        """(kinks, slopes below, slopes above), [n, 2], of the two halves, each of two lines."""
+        kinks = np.stack([target - self.epsilon, target + self.epsilon], axis=-1)
+        zeros, ones = np.zeros_like(target), np.ones_like(target)
+        return kinks, np.stack([-ones, zeros], axis=-1), np.stack([zeros, ones], axis=-1)
 
 
 @component

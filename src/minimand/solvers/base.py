@@ -122,12 +122,15 @@ class Solver(Component):
         with blas().limit(limits=1, user_api="blas"):
             run = self.run(problem, budget)
             value, certificate = certify(problem, run.theta, run.duals)
+        status, converged = run.status, run.converged
+        if converged and not certificate.near(value):
+            status, converged = f"{status}, which its certificate does not bear out", False
         return Solution(
             value,
             problem.params(run.theta),
             certificate,
-            run.status,
-            run.converged,
+            status,
+            converged,
             run.history.lines,
             str(self),
             why,

@@ -5,8 +5,8 @@ there is an intercept) give a lower bound of it, so P is within
 
     Σ (sᵢ ℓ(zᵢ) + sᵢ ℓ*(αᵢ / sᵢ) - αᵢ zᵢ) + p(W) + p*(-Xᵀ α) + ⟨W, Xᵀ α⟩
 
-of the optimum (Fenchel; Rockafellar, 1970, Convex Analysis, section 31). Duals that are slopes at some
-scores u need no conjugate of the loss: the first sum is Σ sᵢ (ℓ(zᵢ) - ℓ(uᵢ) - ℓ'(uᵢ) (zᵢ - uᵢ)).
+of the optimum (Fenchel; Rockafellar, 1970, Convex Analysis, section 31). Duals that are slopes at
+some scores u need no conjugate: the first sum is Σ sᵢ (ℓ(zᵢ) - ℓ(uᵢ) - ℓ'(uᵢ) (zᵢ - uᵢ)).
 """
 
 from __future__ import annotations
@@ -21,16 +21,23 @@ from minimand.solvers.problem import Point, Problem
 BALANCED = 1e-9
 """Slopes count as summing to 0 when their sum is this small against the sum of their sizes."""
 
+DOUBTFUL = 1e-2
+
 
 @dataclass(frozen=True)
 class Certificate:
-    """How near to the optimum the parameters are: a "duality gap" bounds it, a "gradient norm"
-    is 0 there.
+    """How near to the optimum the parameters are.
+
+    A "duality gap" bounds what is left to gain; a "gradient norm" is 0 at the optimum.
     """
 
     kind: str
     value: float
     sentence: str
+
+    def near(self, optimum: float) -> bool:
+        """Whether a solver that calls itself converged is believed."""
+        return self.value <= DOUBTFUL * (abs(optimum) + 1 if self.kind == "duality gap" else 1)
 
 
 def certify(problem: Problem, theta: Array, duals: Array | None) -> tuple[float, Certificate]:
@@ -84,7 +91,7 @@ def smooth_gap(problem: Problem, point: Point) -> float:
 
 
 def piecewise_gap(problem: Problem, point: Point, duals: Array) -> float:
-    """The gap with given duals [n, J] of the J two-line parts of the loss, brought into their boxes.
+    """The gap with given duals [n, J] of the two-line parts of the loss, brought into their boxes.
 
     Without a penalty Xᵀ α must be 0; what rounding leaves of it counts with the size of W.
     """
@@ -106,7 +113,7 @@ def _penalty_gap(problem: Problem, kernel: Array, pulled: Array) -> float:
     """p(W) + p*(-Xᵀ α) + ⟨W, Xᵀ α⟩, which is never negative."""
     penalty = problem.penalty
     if penalty.smooth:  # of a quadratic it is a square: no cancellation
-        return float(np.sum(np.square(penalty.slope(kernel) + pulled))) / (2 * penalty.bend())
+        return float(np.sum(np.square(penalty.slope(kernel) + pulled)) / (2 * penalty.bend()))
     gap = penalty.value(kernel) + penalty.conjugate(-pulled) + np.sum(kernel * pulled)
     return max(float(gap), 0.0)
 
@@ -148,7 +155,7 @@ def _bregman(problem: Problem, z: Array, u: Array, slopes: Array) -> float:
 
 
 def _level(duals: Array, low: Array, high: Array) -> Array:
-    """Duals moved inside their boxes, all by one share of the room they have, until they sum to 0."""
+    """Duals moved inside their boxes, by one share of the room of each, until they sum to 0."""
     total = float(duals.sum())
     room = duals - low if total > 0 else high - duals
     space = float(room.sum())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 import numpy as np
 
@@ -26,11 +27,12 @@ class Design:
     be exact. Without an intercept it is 0 and so is the last column.
 
     A point θ is [p + 1, K]: the rows of W, then b. `size` [p + 1] is the root mean square of every
-    column of Z. `readings` counts how often X was read.
+    column of Z; a `constant` column counts as 0. `readings` counts how often X was read.
     """
 
     centre: Array
     size: Array
+    constant: Array
 
     def __init__(self, X: Any, intercept: bool):
         self.X, self.intercept = X, intercept
@@ -45,6 +47,13 @@ class Design:
     def dense(self, rows: Any) -> Array:
         """Those rows of Z, dense: [m, p + 1]."""
         raise NotImplementedError
+
+    def take(self, rows: Array) -> Self:
+        """Those rows, about the same centre."""
+        part = copy(self)
+        part.X = self.X[rows]
+        part.rows = part.X.shape[0]
+        return part
 
     def square(self, block: Any, bends: Array, dtype: Any) -> Array:
         """blockᵀ diag(bends) block, dense."""
@@ -101,6 +110,7 @@ class Design:
         """Zᵀ H Z of [X 1]ᵀ H [X 1], in place."""
         gram[:-1] -= np.outer(self.centre, gram[-1])
         gram[:, :-1] -= np.outer(gram[:, -1], self.centre)
+        gram[:-1][self.constant], gram[:, :-1][:, self.constant] = 0.0, 0.0
         if not self.intercept:
             gram[-1], gram[:, -1] = 0.0, 0.0
         return gram
@@ -121,7 +131,9 @@ class Design:
     def _pulled(self, sums: Array, totals: Array) -> Array:
         """Zᵀ s of Xᵀ s and Σ s."""
         last = totals if self.intercept else np.zeros_like(totals)
-        return np.vstack([sums - np.outer(self.centre, totals), last])
+        sums = sums - np.outer(self.centre, totals)
+        sums[self.constant] = 0.0
+        return np.vstack([sums, last])
 
 
 class Dense(Design):
@@ -137,7 +149,8 @@ class Dense(Design):
         if len(rare) and len(sample) < self.rows:
             part = np.asarray(X[:, rare], dtype=np.float64) - self.centre[rare]
             size[rare] = np.sqrt(np.square(part).mean(axis=0))
-        self.size = np.append(np.where(size > flat, size, 1.0), 1.0)
+        self.constant = ~(size > flat)
+        self.size = np.append(np.where(self.constant, 1.0, size), 1.0)
         if np.any(np.abs(self.centre) > FAR * self.size[:-1]):  # products would lose most digits
             self.X, self.origin = X - self.centre, self.centre
             self.centre = np.zeros(self.columns)
@@ -174,7 +187,8 @@ class Sparse(Design):
         square.data **= 2
         self.centre = np.asarray(X.mean(axis=0)).ravel() * intercept
         size = np.sqrt(np.maximum(np.asarray(square.mean(axis=0)).ravel() - self.centre**2, 0.0))
-        self.size = np.append(np.where(size > 0, size, 1.0), 1.0)
+        self.constant = ~(size > 1e-7 * np.abs(self.centre))
+        self.size = np.append(np.where(self.constant, 1.0, size), 1.0)
 
     def blocks(self) -> Iterator[tuple[slice, Any]]:
         self.readings += 1

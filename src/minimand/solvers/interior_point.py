@@ -1,8 +1,9 @@
-"""A primal-dual interior point method for losses made of two lines."""
+"""A primal-dual interior point method for losses made of straight lines."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
@@ -11,18 +12,24 @@ from minimand.arrays import Array
 from minimand.budget import Budget
 from minimand.component import Card, Count, Positive, component
 from minimand.solvers.base import History, Run, Solver
+from minimand.solvers.design import Design
 from minimand.solvers.linear_algebra import factorise
 from minimand.solvers.problem import Objective, Problem, Shape
 
-Solve = Callable[[Array], Array]
+FIRST = 1e-4
+"""The tolerance on the rows of a sample, which only tell on which side the other rows lie."""
+
+FEWEST = 500
 
 
 @component
 class InteriorPoint(Solver):
     """Predictor-corrector steps on the optimality conditions of a piecewise linear loss.
 
-    Each example's loss is max over d in [low, high] of d (score - kink). The dual variables d are
-    kept inside their boxes while the complementarity is driven to zero.
+    Every part of an example's loss is the max over d in [low, high] of d (score - kink). The dual
+    variables d stay inside their boxes while the complementarity is driven to zero. Where rows are
+    many, a sample tells which of them lie far from their kinks; their duals are at a bound, so only
+    the others take part, and every row is checked in the end.
 
     >>> from minimand.losses import Absolute
     >>> X, y = np.arange(5.0)[:, None], np.array([1.0, 3.0, 5.0, 7.0, 100.0])
@@ -37,105 +44,217 @@ class InteriorPoint(Solver):
         formula="min_w max_{low ≤ d ≤ high} dᵀ(X w - kink) + ½ λ ‖w‖²",
         source="Portnoy and Koenker (1997), The Gaussian hare and the Laplacian tortoise; "
         "Mehrotra (1992), On the implementation of a primal-dual interior point method",
-        use="absolute, quantile and hinge losses, exactly",
+        use="absolute, quantile, ε-insensitive and hinge losses, exactly",
     )
 
     def suits(self, objective: Objective, shape: Shape) -> str:
-        """The loss must consist of two lines, with a minimum that says something."""
+        """The loss must consist of lines, with a minimum that says something."""
         fits = hasattr(objective.loss, "pieces") and objective.penalty.smooth
         useful = fits and not objective.loss.card.zero_is_optimal
         return "made of straight pieces: exact steps, and a duality gap as proof" * useful
 
     def run(self, problem: Problem, budget: Budget) -> Run:
-        """Iterate until the duality gap is small against the objective."""
-        state = _Point(problem)
+        """Solve on the rows near their kinks, until no other row contradicts."""
+        lines = _lines(problem)
+        if not np.all(np.isfinite(problem.design.push(problem.start))):
+            problem.design.check_finite()
         history = History(problem, "gap")
+        rows, columns = len(lines.kink), problem.design.columns
+        few = max(FEWEST, int((rows * np.sqrt(columns) / 2) ** (2 / 3)))
+        if 8 * few > rows:
+            end = self._solve(lines, problem.start, self.tolerance, history, budget)
+            return Run(end.theta, end.status, end.converged, history, end.duals)
+        theta = problem.start
+        if not problem.warm:
+            sample = np.sort(np.random.default_rng(0).choice(rows, few, replace=False))
+            theta = self._solve(lines.part(sample), theta, FIRST, history, budget).theta
+        distance = np.abs(lines.apart(theta)).min(axis=1)
+        near = _mask(np.argpartition(distance, 3 * few)[: 3 * few], rows)
+        while True:
+            fixed = lines.bound(theta)
+            end = self._solve(lines.part(near, fixed), theta, self.tolerance, history, budget)
+            theta = end.theta
+            duals = fixed
+            duals[near] = end.duals
+            wrong = ~near & np.any(lines.bound(theta) != fixed, axis=1)
+            if near.all() or (end.converged and not wrong.any()) or budget.spent():
+                return Run(end.theta, end.status, end.converged, history, duals)
+            near |= wrong
+            if not end.converged or 2 * near.sum() > rows:
+                near[:] = True
+
+    def _solve(
+        self, lines: _Lines, theta: Array, tolerance: float, history: History, budget: Budget
+    ) -> _End:
+        """Iterate until the gap is small against the objective."""
+        state = _Interior(lines, theta)
         for iteration in range(self.max_iterations + 1):
-            value = problem.value(state.theta)
-            gap = state.gap()
-            history.add(value, gap)
-            if gap <= self.tolerance * max(abs(value), state.size):
-                status = f"converged in {iteration} steps"
-                return Run(state.theta, status, True, history, state.d[:, None])
+            value, gap = state.value(), state.gap()
+            history.add(value, gap, state.step)
+            if gap <= tolerance * max(abs(value), state.size):
+                status = f"converged in {len(history.lines['value']) - 1} steps"
+                return _End(state.theta, state.d, status, True)
             if iteration == self.max_iterations or budget.spent() or not state.advance():
                 break
         why = budget.reason or "numerical limits"
         if iteration == self.max_iterations:
             why = f"the limit of {iteration} steps"
-        status = f"ended by {why} with duality gap {gap:.1e}"
-        return Run(state.theta, status, False, history, state.d[:, None])
+        return _End(state.theta, state.d, f"ended by {why} with duality gap {gap:.1e}", False)
 
 
-class _Point:
-    """Scores' slacks u, v ≥ 0 (score - kink = v - u) and duals low < d < high, with one step."""
+class _End(NamedTuple):
+    theta: Array
+    duals: Array
+    status: str
+    converged: bool
 
-    def __init__(self, problem: Problem):
-        y = problem.y.astype(float)
-        kink, low, high = problem.loss.pieces(y)  # type: ignore[attr-defined]
-        share = problem.weight
-        self.columns = problem.design.size
-        self.Z = problem.design.dense(np.arange(problem.design.rows))
-        self.kink, self.low, self.high = kink, share * low, share * high
-        self.ridge = np.append(np.full(problem.design.columns, float(problem.penalty.bend())), 0.0)
-        self.theta = problem.start.copy()
-        self.d = (self.low + self.high) / 2
-        t = self.Z @ self.theta[:, 0] - self.kink
-        self.size = float(share @ np.abs(t)) or 1.0
-        self.v = np.maximum(t, 0) + self.size
-        self.u = self.v - t
 
-    def complementarity(self) -> float:
-        """Σ s u + r v, which every step drives to zero."""
-        return float((self.d - self.low) @ self.u + (self.high - self.d) @ self.v)
+@dataclass(frozen=True)
+class _Lines:
+    """Σ max(low a, high a) + ½ ridge θ² + slope θ + level, with a = Z θ - kink [m, J]."""
+
+    design: Design
+    kink: Array
+    low: Array
+    high: Array
+    ridge: Array
+    slope: Array
+    level: float
+
+    def apart(self, theta: Array) -> Array:
+        """How far the score of every row lies beyond its kinks."""
+        return self.design.push(theta) - self.kink
+
+    def bound(self, theta: Array) -> Array:
+        """The duals of rows that are not at a kink."""
+        return np.where(self.apart(theta) > 0, self.high, self.low)
+
+    def part(self, rows: Array, fixed: Array | None = None) -> _Lines:
+        """These rows alone: as a sample of all, or with the duals of all others `fixed`."""
+        share, slope, level = len(self.kink) / len(self.kink[rows]), self.slope, self.level
+        if fixed is not None:
+            others = np.where(rows[:, None], 0.0, fixed)
+            share = 1.0
+            slope = slope + self.design.pull(others.sum(axis=1)[:, None])[:, 0]
+            level = level - float(np.sum(others * self.kink))
+        return _Lines(
+            self.design.take(rows),
+            self.kink[rows],
+            share * self.low[rows],
+            share * self.high[rows],
+            self.ridge,
+            slope,
+            level,
+        )
+
+
+def _lines(problem: Problem) -> _Lines:
+    """The whole problem."""
+    kink, low, high = problem.lines()
+    if problem.offset is not None:
+        kink = kink - problem.offset[:, None]
+    weight = problem.weight[:, None]
+    ridge = np.full(problem.design.columns + 1, float(problem.penalty.bend()))
+    ridge[-1] = 0.0 if problem.objective.intercept else 1.0
+    return _Lines(
+        problem.design, kink, weight * low, weight * high, ridge, np.zeros_like(ridge), 0.0
+    )
+
+
+def _mask(rows: Array, size: int) -> Array:
+    """Rows given by number or by truth, as truth."""
+    mask = np.zeros(size, dtype=bool)
+    mask[rows] = True
+    return mask
+
+
+class _Interior:
+    """Slacks u, v ≥ 0 with apart = v - u and duals low < d < high, and one step for them."""
+
+    def __init__(self, lines: _Lines, theta: Array):
+        self.lines = lines
+        self.theta = theta.copy()
+        self.d = (lines.low + lines.high) / 2
+        apart = lines.apart(theta)
+        room = float(max(np.mean(np.abs(apart)), 1e-6 * np.mean(np.abs(lines.kink)))) or 1.0
+        self.size = room * float(np.sum(lines.high - lines.low)) / 2
+        self.v = np.maximum(apart, 0) + room
+        self.u = self.v - apart
+        self.step = 0.0
+        self.balance = self._pulled(self.d) + lines.ridge * theta[:, 0] + lines.slope
+
+    def value(self) -> float:
+        """The objective."""
+        lines, theta = self.lines, self.theta[:, 0]
+        apart = self.v - self.u
+        cost = float(np.sum(np.maximum(lines.low * apart, lines.high * apart))) + lines.level
+        return cost + float((0.5 * lines.ridge * theta + lines.slope) @ theta)
 
     def gap(self) -> float:
-        """The complementarity, and what rounding left of Zᵀ d + λ w: no less than the distance."""
-        theta = self.theta[:, 0]
-        return self.complementarity() + float(np.abs(self.balance()) @ np.abs(theta))
-
-    def balance(self) -> Array:
-        """Zᵀ d + λ w: zero when the duals agree with the parameters."""
-        return self.Z.T @ self.d + self.ridge * self.theta[:, 0]
+        """The complementarity, and what is left of Zᵀ d + ridge θ + slope."""
+        return self._complementarity() + float(np.abs(self.balance) @ np.abs(self.theta[:, 0]))
 
     def advance(self) -> bool:
         """One predictor-corrector step; False when rounding leaves no room for one."""
-        s, r = self.d - self.low, self.high - self.d
+        s, r = self.d - self.lines.low, self.lines.high - self.d
         if min(s.min(), r.min(), self.u.min(), self.v.min()) <= 0:
             return False
-        pull = 1 / (self.u / s + self.v / r)
-        root = self.Z * np.sqrt(pull[:, None])
-        matrix = root.T @ root + np.diag(self.ridge)
+        us, vr = self.u / s, self.v / r
+        pull = 1 / (us + vr)
+        matrix = self.lines.design.gram(pull.sum(axis=1))
+        np.einsum("ii->i", matrix)[...] += self.lines.ridge
         try:
-            solve = factorise(matrix, 1e-13, self.columns)
+            solve = factorise(matrix, 1e-13, self.lines.design.size)
         except (scipy.linalg.LinAlgError, ValueError):
             return False
-        mu = self.complementarity() / (2 * len(self.d))
-        guess = self._direction(solve, pull, s, r, 0.0, 0.0, 0.0)
-        a = self._longest(guess, s, r)
-        dd, du, dv = guess[1:]
-        after = (s + a * dd) @ (self.u + a * du) + (r - a * dd) @ (self.v + a * dv)
-        target = mu * (after / (2 * len(self.d) * mu)) ** 3
-        move = self._direction(solve, pull, s, r, target, dd * du, -dd * dv)
-        a = min(1.0, 0.9995 * self._longest(move, s, r))
-        self.theta = self.theta + a * move[0][:, None]
-        self.d, self.u, self.v = self.d + a * move[1], self.u + a * move[2], self.v + a * move[3]
-        return a > 1e-10
 
-    def _direction(
-        self, solve: Solve, pull: Array, s: Array, r: Array, mu: float, su: Array, rv: Array
-    ) -> tuple[Array, Array, Array, Array]:
-        """Solve the linearised conditions s u = μ - su, r v = μ - rv for (θ, d, u, v)."""
-        t = self.Z @ self.theta[:, 0] - self.kink
-        force = t - (mu - rv) / r + (mu - su) / s
-        d_theta = -solve(self.balance() + self.Z.T @ (pull * force))
-        dd = pull * (self.Z @ d_theta + force)
-        du = (mu - su) / s - self.u - self.u / s * dd
-        dv = (mu - rv) / r - self.v + self.v / r * dd
-        return d_theta, dd, du, dv
+        def direction(du0: Array, dv0: Array) -> tuple[Array, Array, Array, Array]:
+            """The step after which u is u + du0 and v is v + dv0 as far as d allows."""
+            force = dv0 - du0
+            d_theta = -solve(self.balance - self._pulled(pull * force))[:, None]
+            dd = pull * (self.lines.design.push(d_theta) - force)
+            return d_theta, dd, du0 - us * dd, dv0 + vr * dd
 
-    def _longest(self, move: tuple[Array, Array, Array, Array], s: Array, r: Array) -> float:
-        """The longest step, at most 1, that keeps everything positive."""
-        _, dd, du, dv = move
-        pairs = ((s, dd), (r, -dd), (self.u, du), (self.v, dv))
-        bounds = [np.min(-x[dx < 0] / dx[dx < 0], initial=1.0) for x, dx in pairs]
-        return float(min(bounds))
+        mu = self._complementarity() / (2 * self.d.size)
+        _, dd, du, dv = direction(-self.u, -self.v)
+        dual, primal = self._longest(dd, du, dv, s, r, 1.0)
+        after = np.sum((s + dual * dd) * (self.u + primal * du))
+        after += np.sum((r - dual * dd) * (self.v + primal * dv))
+        target = mu * (after / (2 * self.d.size * mu)) ** 3
+        d_theta, dd, du, dv = direction(
+            (target - dd * du) / s - self.u, (target + dd * dv) / r - self.v
+        )
+        dual, primal = self._longest(dd, du, dv, s, r, 0.9995)
+        self.theta = self.theta + primal * d_theta
+        self.d, self.u, self.v = self.d + dual * dd, self.u + primal * du, self.v + primal * dv
+        self.balance = (1 - dual) * self.balance
+        self.step = min(dual, primal)
+        return self.step > 1e-10
+
+    def _complementarity(self) -> float:
+        """Σ (d - low) u + (high - d) v, which every step drives to zero."""
+        lines = self.lines
+        return float(np.vdot(self.d - lines.low, self.u) + np.vdot(lines.high - self.d, self.v))
+
+    def _pulled(self, values: Array) -> Array:
+        """Zᵀ of values summed over the parts."""
+        return self.lines.design.pull(values.sum(axis=1)[:, None])[:, 0]
+
+    def _longest(
+        self, dd: Array, du: Array, dv: Array, s: Array, r: Array, near: float
+    ) -> tuple[float, float]:
+        """The longest steps (of d, of the rest), at most 1, that keep everything positive.
+
+        A ridge ties d to θ, so then both are the same.
+        """
+        dual = _room(((s, dd), (r, -dd)), near)
+        primal = _room(((self.u, du), (self.v, dv)), near)
+        if np.any(self.lines.ridge[:-1]):
+            dual = primal = min(dual, primal)
+        return dual, primal
+
+
+def _room(pairs: tuple[tuple[Array, Array], ...], near: float) -> float:
+    """The longest step t ≤ 1 with x + t dx ≥ 0, `near` the whole way, for all pairs (x, dx)."""
+    steepest = max(float(np.max(-dx / x)) for x, dx in pairs)
+    return min(1.0, near / steepest) if steepest > 0 else 1.0

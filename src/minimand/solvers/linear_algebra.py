@@ -22,7 +22,8 @@ def factorise(matrix: Array, lift: float, size: Array) -> Callable[[Array], Arra
     """
     scale = np.sqrt(np.maximum(np.diag(matrix), 0.0))
     floor = FLAT * size * np.max(scale / size)
-    scale = np.where(scale > floor, scale, np.maximum(floor, np.finfo(float).tiny))
+    scale = np.where(scale > floor, scale, floor)
+    scale = np.where(scale > 0, scale, 1.0)
     scaled = matrix / np.outer(scale, scale)
     np.einsum("ii->i", scaled)[...] += lift
     factor = scipy.linalg.cho_factor(scaled)

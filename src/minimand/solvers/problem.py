@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -96,13 +97,22 @@ class Problem:
             self.y = y.astype(np.int64)
             self.outputs = int(self.y.max()) + 1
         self.design = design(X, objective.intercept)
-        self.start = self.initial() if start is None else self._point(start)
+        self.warm = start is not None
+        self.start = self._point(start) if self.warm else self.initial()
 
     @property
     def shape(self) -> Shape:
         """The size of the problem."""
         one = self.design
         return Shape(one.rows, one.columns, self.outputs, hasattr(one.X, "nnz"))
+
+    def part(self, rows: Array) -> Problem:
+        """The problem of those rows alone; points mean the same."""
+        part = copy(self)
+        part.design, part.y = self.design.take(rows), self.y[rows]
+        part.weight = self.weight[rows] / self.weight[rows].sum()
+        part.offset = None if self.offset is None else self.offset[rows]
+        return part
 
     def initial(self) -> Array:
         """θ with no slopes and the best constant score."""
