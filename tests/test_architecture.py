@@ -29,6 +29,7 @@ LAYERS = [
     "data",
     "networks",
     "solvers",
+    "inference",
     "training",
     "tuning",
     "diagnosis",

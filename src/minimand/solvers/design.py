@@ -18,6 +18,8 @@ BLOCK = 1 << 17
 """Numbers in a block: few enough to stay in the cache between a product and its transpose."""
 SAMPLE = 1024
 FAR = 1e6
+FEW = 8
+"""Columns without a slope are skipped when they are all but one of so many."""
 
 
 class Design:
@@ -55,14 +57,25 @@ class Design:
         part.rows = part.X.shape[0]
         return part
 
+    def pick(self, columns: Array) -> Self:
+        """Those columns, about the same centre."""
+        part = copy(self)
+        part.X, part.columns = self.X[:, columns], len(columns)
+        part.origin, part.centre = self.origin[columns], self.centre[columns]
+        part.size = np.append(self.size[columns], self.size[-1])
+        part.constant = self.constant[columns]
+        return part
+
     def square(self, block: Any, bends: Array, dtype: Any) -> Array:
         """blockᵀ diag(bends) block, dense."""
+        if np.ptp(bends) == 0:
+            block = block.astype(dtype, copy=False)
+            return bends[0] * _dense(block.T @ block)
         scaled = self.scaled(block, np.sqrt(np.abs(bends))[:, None], dtype)
         signed = scaled
         if np.any(bends < 0):
             signed = self.scaled(scaled, np.sign(bends)[:, None], dtype)
-        product = signed.T @ scaled
-        return np.asarray(product.todense() if hasattr(product, "nnz") else product)
+        return _dense(signed.T @ scaled)
 
     def scaled(self, block: Any, by: Array, dtype: Any) -> Any:
         """The rows of a block times numbers [m, 1]."""
@@ -74,9 +87,9 @@ class Design:
 
     def push(self, theta: Array) -> Array:
         """The scores Z θ, [n, K]."""
-        scores = np.empty((self.rows, theta.shape[1]))
+        scores, used = np.empty((self.rows, theta.shape[1])), self._used(theta)
         for rows, block in self.blocks():
-            scores[rows] = block @ theta[:-1]
+            scores[rows] = _product(block, theta[:-1], used)
         return scores + self._base(theta)
 
     def pull(self, slopes: Array) -> Array:
@@ -88,23 +101,36 @@ class Design:
 
     def sweep(self, theta: Array, visit: Visit) -> Array:
         """Zᵀ visit(rows, Z[rows] θ) over all rows, [p + 1, K]: X is read once."""
-        base = self._base(theta)
+        base, used = self._base(theta), self._used(theta)
         sums, totals = np.zeros((self.columns, theta.shape[1])), np.zeros(theta.shape[1])
         for rows, block in self.blocks():
-            slopes = visit(rows, block @ theta[:-1] + base)
+            slopes = visit(rows, _product(block, theta[:-1], used) + base)
             sums += block.T @ slopes
             totals += slopes.sum(axis=0)
         return self._pulled(sums, totals)
 
     def gram(self, bends: Array, dtype: Any = np.float64) -> Array:
         """Zᵀ diag(bends) Z, [p + 1, p + 1], of bends [n]; products in `dtype`."""
+        return self.moments(bends, bends[:, None], dtype)[0]
+
+    def moments(self, bends: Array, slopes: Array, dtype: Any = np.float64) -> tuple[Array, Array]:
+        """(Zᵀ diag(bends) Z, Zᵀ slopes): X is read once."""
         gram = np.zeros((self.columns + 1, self.columns + 1))
+        sums = np.zeros((self.columns, slopes.shape[1]))
         for rows, block in self.blocks():
             gram[:-1, :-1] += self.square(block, bends[rows], dtype)
             gram[-1, :-1] += block.T @ bends[rows]
+            sums += block.T @ slopes[rows]
         gram[-1, -1] = bends.sum()
         gram[:-1, -1] = gram[-1, :-1]
-        return self.centred(gram)
+        return self.centred(gram), self._pulled(sums, slopes.sum(axis=0))
+
+    def outer(self) -> Array:
+        """(X - 1 centreᵀ)(X - 1 centreᵀ)ᵀ, [n, n]."""
+        self.readings += 1
+        inner = self.X @ self.centre
+        both = _dense(self.X @ self.X.T).astype(np.float64)
+        return both - inner - inner[:, None] + self.centre @ self.centre
 
     def centred(self, gram: Array) -> Array:
         """Zᵀ H Z of [X 1]ᵀ H [X 1], in place."""
@@ -122,6 +148,11 @@ class Design:
     def point(self, kernel: Array, bias: Array) -> Array:
         """θ of the scores X W + b."""
         return np.vstack([kernel, bias + (self.origin + self.centre) @ kernel])
+
+    def _used(self, theta: Array) -> Array | None:
+        """The columns with a slope, when they are few."""
+        used = np.flatnonzero(theta[:-1].any(axis=1))
+        return used if FEW * len(used) < self.columns else None
 
     def _base(self, theta: Array) -> Array:
         """What every score has besides X W."""
@@ -141,7 +172,8 @@ class Dense(Design):
 
     def __init__(self, X: Array, intercept: bool):
         super().__init__(X, intercept)
-        sample = np.asarray(X[:: max(1, self.rows // SAMPLE)], dtype=np.float64)
+        some = min(SAMPLE, max(64, 8 * BLOCK // self.columns))
+        sample = np.asarray(X[:: max(1, self.rows // some)], dtype=np.float64)
         self.centre = sample.mean(axis=0) * intercept
         size = np.sqrt(np.square(sample - self.centre).mean(axis=0))
         flat = 1e-14 * np.abs(sample).max(axis=0)
@@ -157,7 +189,8 @@ class Dense(Design):
 
     def blocks(self) -> Iterator[tuple[slice, Array]]:
         self.readings += 1
-        step = max(64, BLOCK // self.columns)
+        by_columns = self.X.flags.f_contiguous  # short pieces of a column are slow to reach
+        step = max(2048 if by_columns else 64, BLOCK // self.columns)
         for start in range(0, self.rows, step):
             rows = slice(start, start + step)
             yield rows, np.asarray(self.X[rows], dtype=np.float64)
@@ -183,8 +216,7 @@ class Sparse(Design):
 
     def __init__(self, X: Any, intercept: bool):
         super().__init__(X.astype(np.float64, copy=False), intercept)
-        square = self.X.copy()
-        square.data **= 2
+        square = self.X.power(2)
         self.centre = np.asarray(X.mean(axis=0)).ravel() * intercept
         size = np.sqrt(np.maximum(np.asarray(square.mean(axis=0)).ravel() - self.centre**2, 0.0))
         self.constant = ~(size > 1e-7 * np.abs(self.centre))
@@ -208,6 +240,14 @@ class Sparse(Design):
                 f"X holds {entries.data[i]} in row {entries.row[i] + 1}, "
                 f"column {entries.col[i] + 1}; drop or repair that row"
             )
+
+
+def _product(block: Any, kernel: Array, used: Array | None) -> Array:
+    return block @ kernel if used is None else block[:, used] @ kernel[used]
+
+
+def _dense(product: Any) -> Array:
+    return product.toarray() if hasattr(product, "nnz") else product
 
 
 def matrix(X: Any) -> Any:

@@ -5,18 +5,25 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 
+from minimand.arrays import Array
 from minimand.budget import Budget
 from minimand.component import Card, component
 from minimand.losses import HalfSquared, Squared
 from minimand.solvers.base import History, Run, Solver
 from minimand.solvers.problem import Objective, Problem, Shape
 
+LARGEST_GRAM = 5000
+SMALL_PIVOT = 1e-6
+RANK = 1e-14
+
 
 @component
 class NormalEquations(Solver):
     """The normal equations of least squares or ridge, with columns scaled first.
 
-    Columns that depend on one another get the solution of least norm.
+    Where a pivot is small, columns nearly depend on one another and the equations have lost half
+    of the digits: then the scaled columns themselves are factorised (QR). Columns that depend on
+    one another get the solution of least norm.
 
     >>> X = np.array([[0.0], [1.0], [2.0]])
     >>> solution = NormalEquations().minimise(Objective(Squared()), X, np.array([1.0, 3.0, 5.0]))
@@ -26,37 +33,91 @@ class NormalEquations(Solver):
 
     card = Card(
         formula="(Xᵀ X + ½ n λ I) w = Xᵀ y",
-        source="Gauss (1809); Björck (1996), Numerical Methods for Least Squares, section 2.2",
+        source="Gauss (1809); Björck (1996), Numerical Methods for Least Squares, sections 2.2, 2.4",
         use="squared loss with no penalty or an L2 penalty",
     )
 
     def suits(self, objective: Objective, shape: Shape) -> str:
         """Squared loss and a quadratic penalty have a linear optimality condition."""
-        fits = isinstance(objective.loss, (Squared, HalfSquared)) and objective.penalty.smooth
+        linear = isinstance(objective.loss, (Squared, HalfSquared)) and objective.penalty.smooth
+        fits = linear and min(shape.columns, shape.rows) <= LARGEST_GRAM
         return "the optimality condition is linear: one solve gives the exact optimum" * fits
 
     def run(self, problem: Problem, budget: Budget) -> Run:
-        """Solve H step = -gradient at the start."""
-        history, point = History(problem), problem.at(problem.start)
-        if not np.all(np.isfinite(point.gradient)):
-            problem.design.check_finite()
-        history.add(point.value, problem.stationarity(point), 0.0)
-        scale = problem.design.size
-        hessian = problem.hessian(point) / np.outer(scale, scale)
-        solved, rank = _solve(hessian, -point.gradient[:, 0] / scale)
-        end = problem.at(point.theta + (solved / scale)[:, None])
-        history.add(end.value, problem.stationarity(end))
-        return Run(end.theta, f"solved in one step ({rank})", True, history)
+        """Solve for the step from no slopes at all, whose gradient needs no scores."""
+        theta = problem.initial()
+        scores = np.full((problem.design.rows, 1), theta[-1, 0])
+        if problem.offset is not None:
+            scores += problem.offset[:, None]
+        slopes, bends = problem.slopes(scores), problem.bends(scores)[:, 0, 0]
+        value, history = problem.cost(scores), History(problem)
+        if problem.design.columns > problem.design.rows:
+            step, how, gradient = _wide(problem, slopes, bends)
+        else:
+            step, how, gradient = _tall(problem, slopes, bends)
+        history.add(value, problem.slope_size(gradient), 0.0)
+        history.add(value + 0.5 * float(np.sum(gradient * step)), 0.0)
+        return Run(theta + step, f"solved in one step ({how})", True, history)
 
 
-def _solve(matrix: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, str]:
-    """Cholesky while the pivots allow it, else the solution of least norm."""
+def _tall(problem: Problem, slopes: Array, bends: Array) -> tuple[Array, str, Array]:
+    """(step, how it was found, gradient) by the Gram matrix of the columns."""
+    scale = problem.design.size
+    gram, gradient = problem.design.moments(bends, slopes)
+    gram /= np.outer(scale, scale)
+    np.einsum("ii->i", gram)[:-1] += problem.penalty.bend() / scale[:-1] ** 2
+    gram[-1, -1] += not problem.objective.intercept
     try:
-        factor = scipy.linalg.cho_factor(matrix)
-        pivots = np.abs(np.diag(factor[0]))
-        if pivots.min() > 1e-7 * pivots.max():
-            return scipy.linalg.cho_solve(factor, right), "Cholesky, full rank"
-    except scipy.linalg.LinAlgError:
-        pass
-    solved, _, rank, _ = scipy.linalg.lstsq(matrix, right, cond=1e-12)
-    return solved, f"least norm, rank {rank} of {len(right)}"
+        factor = scipy.linalg.cho_factor(gram)
+    except (scipy.linalg.LinAlgError, ValueError):
+        problem.design.check_finite()
+        factor = (np.zeros_like(gram), False)
+    pivots = np.square(np.diag(factor[0]))
+    if pivots.min() > SMALL_PIVOT * pivots.max():
+        step = -scipy.linalg.cho_solve(factor, gradient / scale[:, None]) / scale[:, None]
+        return step, "Cholesky", gradient
+    return _orthogonal(problem, slopes, bends), "QR of dependent columns, least norm", gradient
+
+
+def _orthogonal(problem: Problem, slopes: Array, bends: Array) -> Array:
+    """The step of least norm, by the triangle of the scaled columns, block after block of rows."""
+    design, root = problem.design, np.sqrt(bends)
+    scale, size = design.size, design.columns + 1
+    right = -slopes[:, 0] / root
+    triangle = np.zeros((size, size + 1))
+    np.einsum("ii->i", triangle[:, :-1])[:-1] = np.sqrt(problem.penalty.bend()) / scale[:-1]
+    for first in range(0, design.rows, 2 * size):
+        rows = np.arange(first, min(first + 2 * size, design.rows))
+        block = design.dense(rows) * (root[rows, None] / scale)
+        both = np.vstack([triangle, np.column_stack([block, right[rows]])])
+        triangle = scipy.linalg.qr(both, mode="r", overwrite_a=True)[0][: size + 1]
+    solved = scipy.linalg.lstsq(triangle[:, :-1], triangle[:, -1], cond=RANK)[0]
+    step: Array = (solved / scale)[:, None]
+    return step
+
+
+def _wide(problem: Problem, slopes: Array, bends: Array) -> tuple[Array, str, Array]:
+    """(step, how it was found, gradient) by the Gram matrix of the rows: W = Zᵀ a.
+
+    Rows count with the root of their bend; b takes their weighted mean away.
+    """
+    design, root = problem.design, np.sqrt(bends)
+    gradient = design.pull(slopes)
+    if not np.all(np.isfinite(gradient)):
+        design.check_finite()
+    mean = root / np.linalg.norm(root) * problem.objective.intercept
+    right = -slopes[:, 0] / root
+    right -= mean * (mean @ right)
+    gram = design.outer() * np.outer(root, root)
+    gram -= np.outer(mean, mean @ gram)
+    gram -= np.outer(gram @ mean, mean)
+    ridge = float(problem.penalty.bend())
+    values, vectors = scipy.linalg.eigh(gram)
+    kept = values > 1e-13 * values.max(initial=0.0)
+    along = vectors[:, kept]
+    solved = root * (along @ ((along.T @ right) / (values[kept] + ridge)))
+    step = design.pull(solved[:, None])
+    step[-1] = 0.0
+    if problem.objective.intercept:
+        step[-1] = -(slopes.sum() + bends @ design.push(step)[:, 0]) / bends.sum()
+    return step, f"by rows, least norm, rank {int(kept.sum())}", gradient
