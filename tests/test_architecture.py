@@ -21,6 +21,7 @@ LAYERS = [
     "component",
     "arrays",
     "budget",
+    "files",
     "losses",
     "penalties",
     "metrics",

@@ -153,7 +153,7 @@ def predict(
 
     from minimand.data import read_table
     from minimand.fitting import load
-    from minimand.fitting.directory import write_file
+    from minimand.files import write_file
 
     model = load(run).model
     value, probability, notes = model.predict(

@@ -17,6 +17,18 @@ class Schedule(Component):
         """The multiplier at a step, counted from 0."""
         raise NotImplementedError
 
+    def memory(self) -> dict[str, Array]:
+        """What the schedule remembers of a run, before its first epoch."""
+        return {}
+
+    def watched(self, memory: dict[str, Array], value: Array) -> dict[str, Array]:
+        """The memory after an epoch that ended with the watched value."""
+        return memory
+
+    def factor(self, memory: dict[str, Array]) -> Array:
+        """What the memory multiplies the learning rate by."""
+        return 1.0
+
 
 @component
 class Constant(Schedule):

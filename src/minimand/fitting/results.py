@@ -17,7 +17,8 @@ import numpy as np
 
 from minimand.arrays import Array
 from minimand.errors import ArgumentError, FileError
-from minimand.fitting.directory import claim, write_whole
+from minimand.files import write_whole
+from minimand.fitting.directory import claim
 from minimand.fitting.model import Model
 
 

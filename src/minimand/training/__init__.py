@@ -1,8 +1,9 @@
 """Compiled training: a whole run as one program."""
 
 from minimand.training.compilation import keep_compiled_programs
-from minimand.training.loop import Trained, train, train_members
+from minimand.training.loop import train, train_members
 from minimand.training.recipe import Recipe
+from minimand.training.result import Trained
 
 keep_compiled_programs()
 

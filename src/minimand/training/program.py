@@ -1,7 +1,8 @@
 """The pure program of a run: shuffle, gather, forward, backward, update, validate, stop.
 
-Everything here is a function of its arguments. `start` and `advance` are compiled once for each
-structure of a recipe; a leading member axis runs K recipes, seeds and folds as one program.
+Everything here is a function of its arguments: the order of the rows and the dropout keys follow
+from (seed, step). `start` and `advance` are compiled once for each structure of a recipe; a leading
+member axis runs K recipes, seeds and folds as one program.
 """
 
 from __future__ import annotations
@@ -37,11 +38,20 @@ class Member(NamedTuple):
 
 
 class State(NamedTuple):
-    """Everything that changes during a run."""
+    """Everything that changes during a run.
+
+    `step` counts the batches seen, `epoch` the epochs ended; `sums` are (Σ w ℓ, Σ w) of the epoch
+    so far, `memory` is the schedule's, `rate` multiplies every update. A run whose loss stops being
+    finite keeps what it had before that step.
+    """
 
     params: Tree
     network: Tree
     optimizer: Any
+    memory: Any
+    rate: Array
+    step: Array
+    sums: Array
     epoch: Array
     status: Array
     best: Array
@@ -53,120 +63,173 @@ class State(NamedTuple):
 
 @jax.jit
 def start(members: Member, X: Array, bias: Array) -> State:
-    """The state of every member before its first epoch."""
+    """The state of every member before its first step."""
     started: State = jax.vmap(_start, in_axes=(0, None, 0))(members, X, bias)
     return started
 
 
-@partial(jax.jit, donate_argnames="state")
-def advance(members: Member, X: Array, y: Array, state: State, until: Array) -> State:
-    """Run every member to the epoch `until`, or until all have stopped."""
+@jax.jit
+def advance(members: Member, X: Array, y: Array, state: State, begin: Array, until: Array) -> State:
+    """Run every member from step `begin` to step `until`, or until all have stopped.
 
-    def unfinished(state: State) -> Array:
-        return jnp.any((state.status == RUNNING) & (state.epoch < until))
+    The state given stays valid, so that the host can go back to it.
+    """
+    steps = steps_in_epoch(members)
 
-    return jax.lax.while_loop(unfinished, lambda state: _epoch(members, X, y, state), state)
+    def unfinished(carry: tuple[Array, State]) -> Array:
+        step, state = carry
+        return jnp.any(state.status == RUNNING) & (step < until)
+
+    def to_the_end_of_the_epoch(carry: tuple[Array, State]) -> tuple[Array, State]:
+        step, state = carry
+        first = step % steps
+        last = jnp.minimum(steps, first + until - step)
+        key = _keys(members, step // steps)
+        state = _steps(members, X, y, state, key, first, last)
+        close = partial(_close, X=X, y=y)
+        state = jax.lax.cond(
+            last == steps, jax.vmap(close), lambda _, state, __: state, members, state, key
+        )
+        return step - first + last, state
+
+    return jax.lax.while_loop(unfinished, to_the_end_of_the_epoch, (begin, state))[1]
 
 
 @jax.jit
 def scores(recipe: Recipe, params: Tree, network: Tree, X: Array) -> Array:
     """The scores of one fitted network, shaped as its loss expects them."""
-    return _score(recipe, params, network, X, jax.random.key(0), train=False)[0]
+    return forward(recipe, params, network, X, jax.random.key(0), train=False)[0]
+
+
+def steps_in_epoch(members: Member) -> int:
+    """How many batches the rows of every member make."""
+    rows: int = members.train.index.shape[-1]
+    return -(-rows // min(int(members.recipe.batch_size), rows))
 
 
 def _start(member: Member, X: Array, bias: Array) -> State:
     recipe = member.recipe
-    params, network = recipe.network.init(_key(member), X[:1])
+    params, network = recipe.network.init(jax.random.key(member.seed), X[:1])
     params = output_bias(params, bias)
+    zero = jnp.zeros((), jnp.int32)
     return State(
         params=params,
         network=network,
-        optimizer=_rule(recipe).init(params),
-        epoch=jnp.zeros((), jnp.int32),
+        optimizer=rule(recipe).init(params),
+        memory=recipe.schedule.memory(),
+        rate=jnp.ones((), jnp.float32),
+        step=zero,
+        sums=jnp.zeros(2, jnp.float32),
+        epoch=zero,
         status=jnp.full((), RUNNING, jnp.int32),
         best=jnp.full((), jnp.inf, jnp.float32),
-        best_epoch=jnp.zeros((), jnp.int32),
+        best_epoch=zero,
         best_params=params,
         best_network=network,
         history=jnp.full((recipe.epochs, 2), jnp.nan, jnp.float32),
     )
 
 
-def _epoch(members: Member, X: Array, y: Array, state: State) -> State:
-    """One epoch of every member: a scan over the batches, each step mapped over the members."""
-    key = jax.vmap(lambda member, epoch: jax.random.fold_in(_key(member), epoch))(
-        members, state.epoch
-    )
-    batches = jax.vmap(_shuffled, in_axes=(0, None, 0), out_axes=1)(
+def _keys(members: Member, epoch: Array) -> Array:
+    """The key of every member for an epoch."""
+    return jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), epoch))(members.seed)
+
+
+def _steps(
+    members: Member, X: Array, y: Array, state: State, key: Array, first: Array, last: Array
+) -> State:
+    """The batches `first` to `last` of an epoch, each mapped over the members."""
+    batches = jax.vmap(shuffled, in_axes=(0, None, 0), out_axes=1)(
         members.train, members.recipe.batch_size, key
     )
     update = jax.vmap(_update, in_axes=(0, None, None, 0, 0, 0, None))
 
-    def step(carry: Any, batch: tuple[Rows, Array]) -> Any:
-        rows, number = batch
-        return update(members, X, y, carry, rows, key, number)
+    def step(number: Array, changing: State) -> State:
+        rows = jax.tree.map(lambda cut: cut[number], batches)
+        return update(members, X, y, changing, rows, key, number)
 
-    numbers = jnp.arange(batches.index.shape[0])
-    carry = (state.params, state.network, state.optimizer)
-    carry, (loss, weight) = jax.lax.scan(step, carry, (batches, numbers))
-    train = _ratio(jnp.sum(loss, axis=0), jnp.sum(weight, axis=0))
-    return jax.vmap(_close, in_axes=(0, None, None, 0, 0, 0, 0))(
-        members, X, y, state, carry, train, key
-    )
+    after: State = jax.lax.fori_loop(first, last, step, state)
+    return after
 
 
 def _update(
-    member: Member, X: Array, y: Array, carry: Any, rows: Rows, key: Array, number: Array
-) -> Any:
-    """One step of one member; also returns (Σ w ℓ, Σ w) of the batch."""
-    params, network, optimizer = carry
-    (_, (network, loss)), gradient = jax.value_and_grad(_objective, argnums=1, has_aux=True)(
-        member.recipe, params, network, X, y, rows, jax.random.fold_in(key, number)
-    )
-    updates, optimizer = _rule(member.recipe).update(gradient, optimizer, params)
-    return (optax.apply_updates(params, updates), network, optimizer), loss
-
-
-def _close(
-    member: Member, X: Array, y: Array, before: State, carry: Any, train: Array, key: Array
+    member: Member, X: Array, y: Array, state: State, rows: Rows, key: Array, number: Array
 ) -> State:
-    """The end of an epoch of one member: validate, remember the best, decide whether to stop.
+    """One step of one member, not taken if its loss is not finite.
 
-    A member that has stopped keeps its parameters; what its optimiser holds no longer matters.
+    A finite loss with a gradient that is not shows at the next step: see `guard`.
     """
-    recipe, epoch = member.recipe, before.epoch + 1
-    params, network, optimizer = carry
-    validation = _ratio(*_total(recipe, params, network, X, y, member.validation, key, False)[0])
-    watched = jnp.any(member.validation.weight > 0)
-    running = (before.status == RUNNING) & (before.epoch < recipe.epochs)
-    finite = jnp.isfinite(train) & _all_finite(params)
+    recipe, key = member.recipe, jax.random.fold_in(key, number)
+
+    def gradient_at(params: Tree) -> Any:
+        slope = jax.value_and_grad(objective, argnums=1, has_aux=True)
+        (_, seen), gradient = slope(recipe, params, state.network, X, y, rows, key)
+        return seen, gradient
+
+    (network, loss), gradient = recipe.optimizer.gradient(gradient_at, state.params)
+    finite = jnp.isfinite(loss[0])
+    if recipe.on_non_finite == "skip":
+        finite &= all_finite(gradient)
+    updates, optimizer = rule(recipe).update(
+        gradient, state.optimizer, state.params, value=_ratio(*loss), key=key
+    )
+    size = state.rate * recipe.schedule.factor(state.memory)
+    updates = jax.tree.map(lambda update: size * update, updates)
+    running = state.status == RUNNING
     good = running & finite
-    better = good & (~watched | (validation < before.best - recipe.min_delta))
-    best_epoch = jnp.where(better, epoch, before.best_epoch)
-    tired = watched & (epoch - best_epoch >= recipe.patience) & (epoch < recipe.epochs)
-    ended = jnp.where(finite, jnp.where(tired, EARLY, RUNNING), NON_FINITE)
-    return State(
-        params=_choose(good, params, before.params),
-        network=_choose(good, network, before.network),
+    params, network, optimizer = _choose(
+        good,
+        (optax.apply_updates(state.params, updates), network, optimizer),
+        (state.params, state.network, state.optimizer),
+    )
+    ends = running & ~finite & (recipe.on_non_finite != "skip")
+    return state._replace(
+        params=params,
+        network=network,
         optimizer=optimizer,
-        epoch=jnp.where(running, epoch, before.epoch),
-        status=jnp.where(running, ended, before.status),
-        best=jnp.where(better, validation, before.best),
-        best_epoch=best_epoch,
-        best_params=_choose(better, params, before.best_params),
-        best_network=_choose(better, network, before.best_network),
-        history=before.history.at[before.epoch].set(jnp.stack([train, validation])),
+        step=state.step + (running & ~ends),
+        sums=state.sums + jnp.where(good, jnp.stack(loss), 0.0),
+        status=jnp.where(ends, NON_FINITE, state.status),
     )
 
 
-def _objective(
+def _close(member: Member, state: State, key: Array, X: Array, y: Array) -> State:
+    """The end of an epoch of one member: validate, remember the best, decide whether to stop."""
+    recipe, epoch = member.recipe, state.epoch + 1
+    params = recipe.optimizer.evaluated(state.params, state.optimizer[0])
+    total, _ = batch_loss(recipe, params, state.network, X, y, member.validation, key, train=False)
+    train, validation = _ratio(*state.sums), _ratio(*total)
+    watched = jnp.any(member.validation.weight > 0)
+    finite = all_finite(params)
+    running = (state.status == RUNNING) & finite
+    better = running & (~watched | (validation < state.best - recipe.min_delta))
+    kept = better if recipe.restore_best else running
+    best_epoch = jnp.where(better, epoch, state.best_epoch)
+    tired = watched & (epoch - best_epoch >= recipe.patience) & (epoch < recipe.epochs)
+    tired &= epoch >= recipe.min_epochs
+    lines = state.history.at[state.epoch].set(jnp.stack([train, validation]))
+    return state._replace(
+        memory=recipe.schedule.watched(state.memory, jnp.where(watched, validation, train)),
+        sums=jnp.zeros_like(state.sums),
+        epoch=jnp.where(running, epoch, state.epoch),
+        status=jnp.where(running & tired, EARLY, jnp.where(finite, state.status, NON_FINITE)),
+        best=jnp.where(better, validation, state.best),
+        best_epoch=best_epoch,
+        best_params=_choose(kept, params, state.best_params),
+        best_network=_choose(kept, state.network, state.best_network),
+        history=jnp.where(running, lines, state.history),
+    )
+
+
+def objective(
     recipe: Recipe, params: Tree, network: Tree, X: Array, y: Array, rows: Rows, key: Array
 ) -> tuple[Array, tuple[Tree, tuple[Array, Array]]]:
-    loss, network = _total(recipe, params, network, X, y, rows, key, True)
+    """(mean loss of a batch plus penalty, (network state, (Σ w ℓ, Σ w)))."""
+    loss, network = batch_loss(recipe, params, network, X, y, rows, key, True)
     return _ratio(*loss) + recipe.penalty.value(params), (network, loss)
 
 
-def _total(
+def batch_loss(
     recipe: Recipe,
     params: Tree,
     network: Tree,
@@ -176,26 +239,30 @@ def _total(
     key: Array,
     train: bool,
 ) -> tuple[tuple[Array, Array], Tree]:
-    score, network = _score(recipe, params, network, X[rows.index], key, train=train)
+    """((Σ w ℓ, Σ w) of some rows, network state)."""
+    score, network = forward(recipe, params, network, X[rows.index], key, train=train)
     return recipe.loss.total(score, y[rows.index], weight=rows.weight), network
 
 
-def _score(
+def forward(
     recipe: Recipe, params: Tree, network: Tree, x: Array, key: Array, *, train: bool
 ) -> tuple[Array, Tree]:
-    score, network = recipe.network.apply(params, network, x, key=key, train=train)
-    return (score if recipe.loss.score_axes else score[..., 0]), network
+    """(scores as the loss takes them, network state)."""
+    if recipe.precision != "float32":
+        params, x = _cast((params, x), recipe.precision)
+    score, new = recipe.network.apply(params, network, x, key=key, train=train)
+    if recipe.precision != "float32":
+        score, new = _cast((score, new), "float32")
+    return (score if recipe.loss.score_axes else score[..., 0]), new
 
 
-def _rule(recipe: Recipe) -> optax.GradientTransformation:
-    return optax.chain(recipe.optimizer.transform(), optax.scale_by_schedule(recipe.schedule))
+def rule(recipe: Recipe) -> optax.GradientTransformationExtraArgs:
+    """The recipe's optimiser, its updates multiplied by the schedule."""
+    scaled = optax.scale_by_schedule(recipe.schedule)
+    return optax.with_extra_args_support(optax.chain(recipe.optimizer.transform(), scaled))
 
 
-def _key(member: Member) -> Array:
-    return jax.random.key(member.seed)
-
-
-def _shuffled(rows: Rows, batch_size: int, key: Array) -> Rows:
+def shuffled(rows: Rows, batch_size: int, key: Array) -> Rows:
     """The rows in random order, cut into batches; the last one is filled up with weight 0."""
     n = rows.index.shape[0]
     size = min(batch_size, n)
@@ -212,8 +279,16 @@ def _ratio(total: Array, weight: Array) -> Array:
     return total / jnp.where(weight > 0, weight, 1.0)
 
 
-def _all_finite(params: Tree) -> Array:
+def all_finite(params: Tree) -> Array:
+    """Whether every number of a tree is finite."""
     return reduce(jnp.logical_and, (jnp.all(jnp.isfinite(p)) for p in jax.tree.leaves(params)))
+
+
+def _cast(tree: Any, dtype: str) -> Any:
+    """Floating leaves in another precision."""
+    return jax.tree.map(
+        lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree
+    )
 
 
 def _choose(condition: Array, yes: Any, no: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from minimand.component import Component, Count, NonNegative, component
 from minimand.losses import Loss
 from minimand.networks import Network
@@ -15,8 +17,13 @@ class Recipe(Component):
     """Network, loss, penalty, optimiser, schedule, batches and stopping.
 
     The run stops when the validation loss has not fallen by more than `min_delta` for `patience`
-    epochs, and the parameters of the best epoch are returned. Without validation rows it runs all
-    `epochs` and returns the last parameters.
+    epochs, though not before `min_epochs`, and the parameters of the best epoch are returned (the
+    last ones without `restore_best`). Without validation rows it runs all `epochs` and returns the
+    last parameters.
+
+    `precision` is that of the forward and backward pass; parameters and sums stay in float32. When
+    a loss or gradient is not finite, the run ends ("stop"), passes over that batch ("skip"), or
+    goes back to where the host last looked and on with half the step size ("halve").
 
     >>> from minimand.networks import MLP
     >>> from minimand.losses import CrossEntropy
@@ -37,6 +44,10 @@ class Recipe(Component):
     epochs: Count = 100
     patience: Count = 10
     min_delta: NonNegative = 0.0
+    min_epochs: int = 0
+    restore_best: bool = True
+    precision: Literal["float32", "bfloat16"] = "float32"
+    on_non_finite: Literal["stop", "skip", "halve"] = "stop"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,0 +1,203 @@
+"""Checkpoints: everything that a run needs to go on to the same bits, in one file each.
+
+A checkpoint is a safetensors file with the arrays of the state and a JSON header: its step, the
+run it belongs to, and a checksum. It is written beside its final name, made durable and renamed, by
+a thread of its own. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import struct
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from minimand.arrays import Array
+from minimand.errors import FileError
+from minimand.files import sweep, write_file
+from minimand.training.recipe import Recipe
+
+FORMAT = 1
+PATTERN = "step-*.safetensors"
+KEPT = 2
+
+
+class NoCheckpoints:
+    """A run that keeps nothing."""
+
+    def restored(self, state: Any) -> tuple[int, Any]:
+        """(steps done, state): a fresh start."""
+        return 0, state
+
+    def after(self, step: int, state: Any) -> None:
+        """Nothing."""
+
+    def close(self, step: int, state: Any) -> None:
+        """Nothing."""
+
+
+class Checkpoints(NoCheckpoints):
+    """The checkpoints of one run in a folder, one every `every` seconds and one at the end.
+
+    The newest two stay. A save that fails, on a full disk say, is told on the error stream and the
+    run goes on: what was saved before is left as it was.
+
+    Raises:
+        FileError: nothing can be written there, or it holds checkpoints and `resume` is false.
+    """
+
+    def __init__(self, folder: Path | str, run: str, every: float, resume: bool):
+        self.folder, self.run, self.every = Path(folder), run, every
+        self._writer: threading.Thread | None = None
+        self._saved, self._step = time.monotonic(), -1
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            sweep(self.folder)
+        except OSError as error:
+            raise FileError(
+                f"cannot keep checkpoints in '{folder}' ({error.strerror}); choose another folder"
+            ) from None
+        if not resume and any(self.folder.glob(PATTERN)):
+            raise FileError(
+                f"'{folder}' holds checkpoints already; give resume=True or another folder"
+            )
+
+    def restored(self, state: Any) -> tuple[int, Any]:
+        """(steps done, state) of the newest checkpoint that is whole, else a fresh start.
+
+        One that is damaged is told by a warning, and the one before it is used.
+
+        Raises:
+            FileError: it belongs to another run: other data, recipe or seed.
+        """
+        for path in sorted(self.folder.glob(PATTERN), reverse=True):
+            try:
+                self._step, leaves = _read(path, self.run, _plain(state))
+                return self._step, _alike(state, leaves)
+            except _Damaged as damage:
+                warnings.warn(
+                    f"the checkpoint '{path}' is damaged ({damage}); the one before it is used",
+                    stacklevel=4,
+                )
+        return 0, state
+
+    def after(self, step: int, state: Any) -> None:
+        """Save in the background if it is time to."""
+        if time.monotonic() - self._saved >= self.every:
+            self._save(step, state)
+
+    def close(self, step: int, state: Any) -> None:
+        """Save what is not saved yet, and wait until it is written."""
+        if step > self._step:
+            self._save(step, state)
+        self._wait()
+
+    def _save(self, step: int, state: Any) -> None:
+        self._wait()
+        self._saved, self._step = time.monotonic(), step
+        self._writer = threading.Thread(target=self._write, args=(step, _plain(state)))
+        self._writer.start()
+
+    def _wait(self) -> None:
+        if self._writer:
+            self._writer.join()
+
+    def _write(self, step: int, leaves: list[np.ndarray]) -> None:
+        from safetensors.numpy import save
+
+        arrays = {f"{i:05d}": leaf for i, leaf in enumerate(leaves)}
+        about = {"format": FORMAT, "step": step, "run": self.run, "digest": _digest(leaves)}
+        try:
+            content = save(arrays, {"minimand": json.dumps(about)})
+            free = shutil.disk_usage(self.folder).free
+            if free < len(content):
+                raise FileError(f"{len(content)} bytes are needed and {free} are free")
+            write_file(self.folder / f"step-{step:010d}.safetensors", content)
+            for old in sorted(self.folder.glob(PATTERN))[:-KEPT]:
+                with suppress(OSError):
+                    old.unlink()
+        except Exception as error:
+            print(
+                f"minimand: no checkpoint after step {step} ({error}); the run goes on",
+                file=sys.stderr,
+            )
+
+
+def identity(recipes: Sequence[Recipe], seeds: Sequence[int], arrays: Sequence[Array]) -> str:
+    """What tells one run from another: its recipes, its seeds and its data."""
+    said = [(repr(recipe), int(seed)) for recipe, seed in zip(recipes, seeds, strict=True)]
+    digest = hashlib.blake2b(repr(said).encode(), digest_size=16)
+    for array in arrays:
+        array = np.ascontiguousarray(array)
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(array.view(np.uint8).data)
+    return digest.hexdigest()
+
+
+class _Damaged(Exception):
+    """A checkpoint that is not what was written."""
+
+
+def _read(path: Path, run: str, like: list[np.ndarray]) -> tuple[int, list[np.ndarray]]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        content = path.read_bytes()
+        (length,) = struct.unpack("<Q", content[:8])
+        about = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["minimand"])
+        arrays = load(content)
+        leaves = [arrays[name] for name in sorted(arrays)]
+    except (OSError, struct.error, ValueError, LookupError, SafetensorError) as error:
+        raise _Damaged(str(error) or type(error).__name__) from None
+    if about["digest"] != _digest(leaves):
+        raise _Damaged("its checksum does not fit its content")
+    shapes = [(leaf.shape, leaf.dtype) for leaf in leaves]
+    if about["run"] != run or shapes != [(leaf.shape, leaf.dtype) for leaf in like]:
+        raise FileError(
+            f"the checkpoint '{path}' belongs to other data, another recipe or another seed; "
+            f"give the same again or another folder"
+        )
+    return about["step"], leaves
+
+
+def _digest(leaves: list[np.ndarray]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for leaf in leaves:
+        digest.update(
+            np.ascontiguousarray(leaf).view(np.uint8).data if leaf.ndim else leaf.tobytes()
+        )
+    return digest.hexdigest()
+
+
+def _plain(state: Any) -> list[np.ndarray]:
+    """The leaves of a state, copied to the host."""
+    return [
+        np.array(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+        for leaf in jax.tree.leaves(state)
+    ]
+
+
+def _alike(state: Any, leaves: list[np.ndarray]) -> Any:
+    """A state such as the given one, of other leaves."""
+    old, structure = jax.tree.flatten(state)
+    new = [
+        jax.random.wrap_key_data(jax.numpy.asarray(leaf)) if _is_key(like) else leaf
+        for like, leaf in zip(old, leaves, strict=True)
+    ]
+    return jax.tree.unflatten(structure, new)
+
+
+def _is_key(leaf: Any) -> bool:
+    return bool(jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key))

@@ -1,0 +1,114 @@
+"""What goes into a run: recipes, rows, folds and seeds, checked and laid out for the program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from minimand.arrays import Array
+from minimand.data.splits import Fold
+from minimand.errors import ArgumentError, DataError, ShapeError
+from minimand.losses import Loss
+from minimand.training.program import Member, Rows
+from minimand.training.recipe import Recipe
+
+
+def check_members(recipes: Sequence[Recipe], folds: Sequence[Fold], seeds: Sequence[int]) -> None:
+    """Raise if recipes, folds and seeds do not make K members of one program."""
+    if not 0 < len(recipes) == len(folds) == len(seeds):
+        raise ShapeError(
+            f"{len(recipes)} recipes, {len(folds)} folds and {len(seeds)} seeds; need one each "
+            f"for every member"
+        )
+    if len({jax.tree.structure(recipe) for recipe in recipes}) != 1:
+        raise ArgumentError("recipes trained together must differ in numbers only, not structure")
+    check_seeds(seeds)
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Raise `ArgumentError` if a seed is no 32-bit number."""
+    for seed in seeds:
+        if not 0 <= seed < 2**32:
+            raise ArgumentError(f"seed is {seed}; it must lie in [0, 2^32)")
+
+
+def checked_rows(
+    recipe: Recipe, X: Array, y: Array, weight: Array | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Inputs, targets and weights as the program takes them; rows of weight 0 are blank."""
+    X, y = np.asarray(X, dtype=np.float32), np.asarray(y)
+    weight = np.ones(len(X)) if weight is None else np.asarray(weight, dtype=float)
+    if X.ndim != 2 or not X.size or not y.shape[:1] == weight.shape == X.shape[:1]:
+        raise ShapeError(
+            f"X has shape {X.shape}, y {y.shape} and weight {weight.shape}; "
+            f"expected [n, p], [n] and [n], n ≥ 1"
+        )
+    used = weight > 0
+    if not (np.all(weight >= 0) and 0 < weight.sum() < np.inf):
+        raise DataError(
+            f"weight must be finite, not negative and not all zero; its minimum is "
+            f"{weight.min()} and its sum {weight.sum()}"
+        )
+    if not used.all():
+        X, y = X.copy(), y.copy()
+        X[~used], y[~used] = 0, y[used][0]
+    for row, column in np.argwhere(~np.isfinite(X))[:1]:
+        raise DataError(
+            f"X holds {X[row, column]} in row {row + 1}, column {column + 1}; "
+            f"drop or repair that row"
+        )
+    recipe.loss.check_target(y)
+    wanted, given = _outputs(recipe.loss, y), recipe.network.outputs
+    if given < wanted or (given > 1 and not recipe.loss.score_axes):
+        raise ShapeError(
+            f"{recipe.network} gives {given} scores; {recipe.loss} needs {wanted} for this target"
+        )
+    return X, y.astype(np.int32 if y.dtype.kind in "iub" else np.float32), weight
+
+
+def _outputs(loss: Loss, y: np.ndarray) -> int:
+    """How many scores the loss takes for a row, at least."""
+    if loss.scores:
+        return len(loss.scores)
+    if loss.card.target == "class":
+        return y.shape[1] if y.ndim > 1 else int(y.max()) + 1
+    return 1
+
+
+def best_constant(recipe: Recipe, y: np.ndarray, weight: np.ndarray, fold: Fold) -> np.ndarray:
+    """The best constant scores on a member's training rows, or 0; absent classes get the lowest."""
+    own = np.zeros_like(weight)
+    own[fold.train] = weight[fold.train]
+    if not own.any():
+        raise DataError("no rows are left to train on; use less validation, or more rows")
+    try:
+        constant = np.atleast_1d(recipe.loss.constant(y, own))
+    except ArgumentError:
+        return np.zeros(recipe.network.outputs)
+    return np.pad(constant, (0, recipe.network.outputs - len(constant)), mode="minimum")
+
+
+def stacked(
+    recipes: Sequence[Recipe], folds: Sequence[Fold], seeds: Sequence[int], weight: np.ndarray
+) -> Member:
+    """All members as one, each leaf with a leading member axis."""
+    stacked = jax.tree.map(lambda *leaves: np.asarray(leaves, dtype=np.float32), *recipes)
+    return Member(
+        stacked,
+        np.asarray(seeds, dtype=np.uint32),
+        _pad([f.train for f in folds], weight),
+        _pad([f.test for f in folds], weight),
+    )
+
+
+def _pad(parts: Sequence[np.ndarray], weights: np.ndarray) -> Rows:
+    """Index arrays of nearly equal length as one rectangle; padding weighs nothing."""
+    longest = max(1, *(len(p) for p in parts))
+    index = np.zeros((len(parts), longest), dtype=np.int32)
+    weight = np.zeros((len(parts), longest), dtype=np.float32)
+    for k, part in enumerate(parts):
+        index[k, : len(part)] = part
+        weight[k, : len(part)] = weights[part]
+    return Rows(index, weight)
