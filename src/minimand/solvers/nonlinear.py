@@ -19,12 +19,16 @@ Evaluate = Callable[[Array], tuple[Array, Array]]
 
 @dataclass(frozen=True)
 class Point:
-    """Weighted residuals [n] and their Jacobian [n, k] at `theta` [k], part of `full` [p]."""
+    """Weighted residuals [n] and their Jacobian [n, k] at `theta` [k], part of `full` [p].
+
+    `size` is the length of |J| |full|, what the rounding of the residuals is relative to.
+    """
 
     theta: Array
     residuals: Array
     jacobian: Array
     full: Array
+    size: float
 
     @cached_property
     def value(self) -> float:
@@ -140,7 +144,7 @@ class Residuals:
         weight: Array | None,
     ):
         self.layout, self.start = Layout.of(start)
-        low, high = bounds if bounds is not None else (-np.inf, np.inf)
+        low, high = _pair(bounds)
         self.low = self.layout.fill("the lower bounds", low, -np.inf)
         self.high = self.layout.fill("the upper bounds", high, np.inf)
         self._check_bounds()
@@ -156,7 +160,8 @@ class Residuals:
             if jac is None
             else _given(residual, jac, self.layout, arrays, rows)
         )
-        self._check_start()
+        self.rows = self._checked_rows()
+        self.freedom = self.rows - len(self.start)
 
     def at(self, theta: Array) -> Point:
         """The point θ [p]."""
@@ -166,13 +171,8 @@ class Residuals:
                 kept = self.root > 0
                 residuals = np.where(kept, residuals * self.root, 0.0)
                 jacobian = np.where(kept[:, None], jacobian * self.root[:, None], 0.0)
-        return Point(theta, residuals, jacobian, theta)
-
-    @cached_property
-    def rows(self) -> int:
-        """How many rows count."""
-        found = len(self.at(self.start).residuals) if self.root is None else np.sum(self.root > 0)
-        return int(found)
+            size = float(np.linalg.norm(np.abs(jacobian) @ np.abs(theta)))
+        return Point(theta, residuals, jacobian, theta, size)
 
     def _check_bounds(self) -> None:
         for name, value, low, high in zip(
@@ -185,27 +185,26 @@ class Residuals:
                     f"start has {name} = {value:g}; it must be finite and in [{low:g}, {high:g}]"
                 )
 
-    def _check_start(self) -> None:
+    def _checked_rows(self) -> int:
+        """How many rows count, after a look at the start."""
         point = self.at(self.start)
-        for what, values in (
-            ("residual", point.residuals),
-            ("its Jacobian", point.jacobian),
-        ):
-            for row in np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))[
-                :1
-            ]:
+        found = {"the residual": point.residuals[:, None], "the Jacobian": point.jacobian}
+        for what, values in found.items():
+            for row in np.flatnonzero(~np.isfinite(values).all(axis=1))[:1]:
                 raise DataError(
                     f"{what} is not finite in row {row + 1} at the start; "
                     f"choose a start where the model can be computed"
                 )
         if not math.isfinite(point.value):
             raise DataError("the sum of squares overflows at the start; choose a nearer start")
+        rows = len(point.residuals) if self.root is None else int(np.sum(self.root > 0))
         free = int(np.sum(self.low < self.high))
-        if self.rows < free:
+        if rows < free:
             raise DataError(
-                f"{self.rows} rows cannot determine {free} parameters; "
+                f"{rows} rows cannot determine {free} parameters; "
                 f"give more rows, or fix parameters by equal bounds"
             )
+        return rows
 
 
 def _by_jax(residual: Residual, layout: Layout, arrays: list[Array], rows: int | None) -> Evaluate:
@@ -216,18 +215,24 @@ def _by_jax(residual: Residual, layout: Layout, arrays: list[Array], rows: int |
     """
     import jax
 
-    kept = isinstance(residual, jax.stages.Wrapped)
-    program = (_program if kept else _program.__wrapped__)(residual, layout, rows)
+    again = isinstance(residual, jax.stages.Wrapped)
+    program = (_program if again else _program.__wrapped__)(residual, layout, rows)
+    untraceable = (
+        jax.errors.ConcretizationTypeError,
+        jax.errors.TracerArrayConversionError,
+        jax.errors.TracerIntegerConversionError,
+    )
 
     def evaluate(theta: Array) -> tuple[Array, Array]:
         with jax.enable_x64(True):
             try:
-                return tuple(map(np.asarray, program(theta, *arrays)))  # type: ignore[return-value]
-            except _untraceable():
+                found, jacobian = program(theta, *arrays)
+            except untraceable:
                 raise ArgumentError(
                     "residual cannot be traced by JAX: write it with jax.numpy and without "
                     "branches on values, or give its Jacobian as jac"
                 ) from None
+            return np.asarray(found), np.asarray(jacobian)
 
     return evaluate
 
@@ -239,23 +244,13 @@ def _program(residual: Residual, layout: Layout, rows: int | None) -> Any:
     def both(theta: Array, *data: Array) -> tuple[Array, Array]:
         def function(vector: Array) -> Array:
             found = residual(layout.unpack(vector), *data)
-            _check_shape("residual", found, rows)
+            _check_shape(found, rows)
             return jax.numpy.asarray(found, dtype=float)
 
         found, push = jax.linearize(function, theta)
         return found, jax.vmap(push, out_axes=-1)(jax.numpy.eye(len(theta)))
 
     return jax.jit(both)
-
-
-def _untraceable() -> tuple[type[Exception], ...]:
-    from jax import errors
-
-    return (
-        errors.TracerArrayConversionError,
-        errors.ConcretizationTypeError,
-        errors.TracerIntegerConversionError,
-    )
 
 
 def _given(
@@ -266,7 +261,7 @@ def _given(
     def evaluate(theta: Array) -> tuple[Array, Array]:
         params = layout.unpack(theta)
         found = residual(params, *arrays)
-        _check_shape("residual", found, rows)
+        _check_shape(found, rows)
         found = np.asarray(found, dtype=float)
         jacobian = layout.columns(jac(params, *arrays), len(found))
         if jacobian.shape != (len(found), len(theta)):
@@ -279,11 +274,19 @@ def _given(
     return evaluate
 
 
-def _check_shape(what: str, found: Any, rows: int | None) -> None:
+def _check_shape(found: Any, rows: int | None) -> None:
     shape = np.shape(found)
     if len(shape) != 1 or rows not in (None, shape[0]):
         wanted = "[n]" if rows is None else f"({rows},)"
-        raise ShapeError(f"{what} returned shape {shape}; expected {wanted}, one number per row")
+        raise ShapeError(f"residual returned shape {shape}; expected {wanted}, one number per row")
+
+
+def _pair(bounds: Any) -> tuple[Any, Any]:
+    if bounds is None:
+        return -np.inf, np.inf
+    if not (isinstance(bounds, (tuple, list)) and len(bounds) == 2):
+        raise ArgumentTypeError(f"bounds must be (low, high), not {bounds!r}")
+    return bounds[0], bounds[1]
 
 
 def _leaves(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
