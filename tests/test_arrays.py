@@ -16,11 +16,14 @@ from minimand.arrays import (
     is_float,
     is_half,
     log1pexp,
+    log_softmax,
     logsumexp,
     namespace,
     positive_part,
+    scan,
     sigmoid,
     softmax,
+    softmax_and_rest,
     to_float,
     xlogy,
 )
@@ -75,6 +78,54 @@ def test_logsumexp_and_softmax_against_mpmath(z: list[float]) -> None:
             float(mpmath.log(total)), rel=1e-13, abs=1e-13
         )
     np.testing.assert_allclose(softmax(np.array(z)), shares, rtol=1e-12, atol=1e-300)
+
+
+ROWS = [
+    [800.0, -800.0, 0.0],
+    [40.0, 0.0, -1.0],
+    [1.0, 1.0, -30.0],
+    [-2.0, -2.0, -2.0],
+    [1e-8, 0, -9],
+]
+
+
+@pytest.mark.parametrize("library", [np.asarray, jnp.asarray, torch.asarray])
+@pytest.mark.parametrize("row", ROWS)
+def test_log_softmax_and_rest_keep_full_relative_precision(library, row: list[float]) -> None:
+    """Also where one share is nearly 1, and where several scores tie for the largest."""
+    with mpmath.workdps(400):
+        e = [mpmath.exp(mpmath.mpf(v)) for v in row]
+        logs = [float(mpmath.log(x / mpmath.fsum(e))) for x in e]
+        shares = [float(x / mpmath.fsum(e)) for x in e]
+        rests = [float(mpmath.fsum(e[:k] + e[k + 1 :]) / mpmath.fsum(e)) for k in range(len(e))]
+    with jax.enable_x64(True):
+        z = library(np.array(row))
+        p, rest = softmax_and_rest(z)
+        for ours, exact_row in ((log_softmax(z), logs), (p, shares), (rest, rests)):
+            np.testing.assert_allclose(ours, exact_row, rtol=1e-13, atol=1e-300)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_autodiff_of_log_softmax_and_rest_is_right_at_ties(row: list[float]) -> None:
+    """∂ log pₖ / ∂zⱼ = δ - pⱼ, ∂(1 - pₖ) / ∂zⱼ = -pₖ (δ - pⱼ), and the second derivative."""
+    with jax.enable_x64(True):
+        z = jnp.array(row)
+        p, one = softmax(np.array(row)), np.eye(len(row))
+        covariance = np.diag(p) - np.outer(p, p)
+        np.testing.assert_allclose(jax.jacobian(log_softmax)(z), one - p, atol=1e-15)
+        rest = jax.jacobian(lambda z: softmax_and_rest(z)[1])(z)
+        np.testing.assert_allclose(rest, -covariance, atol=1e-15)
+        first = jax.hessian(lambda z: log_softmax(z)[0])(z)
+        np.testing.assert_allclose(first, -covariance, atol=1e-15)
+
+
+@pytest.mark.parametrize("library", [np.asarray, jnp.asarray, torch.asarray])
+def test_scan_takes_entries_in_turn(library) -> None:
+    """Horner's rule: 2 x² + 3 x + 4 at x = 10, twice in one state."""
+    x, factors = library([10.0, 100.0]), library([2.0, 3.0, 4.0])
+    found = scan(lambda state, a: (state[1], state[1] * x + a), (0 * x, 0 * x), factors)
+    assert found[1].tolist() == [234.0, 20304.0]
+    assert found[0].tolist() == [23.0, 203.0]
 
 
 def test_xlogy_is_zero_where_x_is_zero() -> None:

@@ -325,16 +325,41 @@ def test_brier_equals_its_definition_in_the_tails() -> None:
 TAILS = [-800.0, -30.0, -1.0, -1e-8, 1e-8, 1.0, 30.0, 800.0]
 
 
-def test_brier_gradient_is_exact_in_the_tails() -> None:
-    score = np.array(list(itertools.product(TAILS, repeat=3)))
-    ours = Brier().gradient(score, np.ones(len(score), dtype=int))
+@pytest.mark.parametrize("classes", [3, 4])
+def test_derivatives_of_brier_are_exact_in_the_tails(classes: int) -> None:
+    """Entries of the curvature vanish where three scores are equal and no other is near."""
+    score = np.array(list(itertools.product(TAILS, repeat=classes))[:: classes**3 - 26])
+    target = np.ones(len(score), dtype=int)
+    slopes, blocks = Brier().gradient(score, target), Brier().curvature(score, target)
     with mpmath.workdps(800):
-        for z, slope in zip(score, ours, strict=True):
+        for z, slope, block in zip(score, slopes, blocks, strict=True):
             e = [mpmath.exp(mpf(x)) for x in z]
             p = [x / sum(e) for x in e]
-            error = [p[0], p[1] - 1, p[2]]
-            mean = sum(map(operator.mul, p, error))
-            assert_exact(slope, [2 * pk * (ek - mean) for pk, ek in zip(p, error, strict=True)])
+            error = [x - (k == 1) for k, x in enumerate(p)]
+            excess = [x - sum(map(operator.mul, p, error)) for x in error]
+            assert_exact(slope, [2 * pk * gk for pk, gk in zip(p, excess, strict=True)])
+            squares = sum(pk * pk for pk in p)
+            for k, row in enumerate(block):
+                true = [-2 * p[k] * p[j] * (excess[k] + excess[j] + p[k] + p[j] - squares)
+                        for j in range(classes)]  # fmt: skip
+                true[k] += 2 * p[k] * (excess[k] + p[k])
+                assert_exact(row, true)
+
+
+@pytest.mark.parametrize("epsilon", [-1.0, 1.0, 2.0, 3.0])
+def test_curvature_of_poly_is_exact_in_the_tails(epsilon: float) -> None:
+    """By hand; 1 + ε (2 p_y - 1) vanishes at p_y = ⅓ for ε = 3, a diagonal entry for ε = 2."""
+    score = np.array(list(itertools.product(TAILS, repeat=3)))
+    blocks = Poly(epsilon=epsilon).curvature(score, np.ones(len(score), dtype=int))
+    with mpmath.workdps(800):
+        for z, block in zip(score, blocks, strict=True):
+            e = [mpmath.exp(mpf(x)) for x in z]
+            p = [x / sum(e) for x in e]
+            for k, row in enumerate(block):
+                true = [-p[k] * p[j] * (1 + mpf(epsilon) * (2 * p[1] - (k == 1) - (j == 1)))
+                        for j in range(3)]  # fmt: skip
+                true[k] = -sum(x for j, x in enumerate(true) if j != k)
+                assert_exact(row, true)
 
 
 def test_classes_of_score_minus_infinity_are_left_out_of_brier() -> None:
@@ -362,11 +387,9 @@ def test_brier_of_two_classes_is_twice_that_of_one() -> None:
 
 
 @pytest.mark.parametrize("own", [0, 1, 2])
-def test_sparsemax_is_as_exact_as_its_scores(own: int) -> None:
-    """To 1e-13, or what rounding the scores does: the share (1 - 1 + 1e-8) / 2 of the second of the
-    scores 1, 1e-8 and -30 (or 0, -1 + 1e-8 ...) has condition number 1e8, and so have its square
-    and the gradients there."""
-    score, unit = np.array(list(itertools.product(TAILS, repeat=3))), sys.float_info.epsilon
+def test_sparsemax_is_exact_where_shares_are_tiny(own: int) -> None:
+    """The share of the second of the scores 1, 1e-8 and -30 is (1 - 1 + 1e-8) / 2."""
+    score = np.array(list(itertools.product(TAILS, repeat=3)))
     target = np.full(len(score), own)
     slopes = Sparsemax().gradient(score, target)
     for row, ours, slope in zip(score, Sparsemax().value(score, target), slopes, strict=True):
@@ -376,10 +399,9 @@ def test_sparsemax_is_as_exact_as_its_scores(own: int) -> None:
         p = [max(x - (sum(top[:size]) - 1) / size, Fraction()) for x in z]
         q = [Fraction(k == own) for k in range(3)]
         true = sum((b - x) ** 2 - (a - x) ** 2 for a, b, x in zip(p, q, z, strict=True)) / 2
-        rounding = unit * np.abs(slope) @ np.abs(row)
-        assert abs(Fraction(ours) - true) <= Fraction(1e-13) * true + Fraction(rounding)
+        assert abs(Fraction(ours) - true) <= Fraction(1e-13) * true
         for one, a, b in zip(slope, p, q, strict=True):
-            assert abs(Fraction(one) - (a - b)) <= Fraction(1e-13) * abs(a - b) + Fraction(unit)
+            assert abs(Fraction(one) - (a - b)) <= Fraction(1e-13) * abs(a - b)
 
 
 def test_sparsemax_responses_of_the_paper() -> None:
@@ -447,6 +469,32 @@ def test_ordinal_gradient_is_exact_in_the_tails(stage: int) -> None:
             assert_exact(slope, [-first, first, gap])
 
 
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_ordinal_curvature_is_exact_in_the_tails(stage: int) -> None:
+    """By hand, with the log-odds a and b as in the gradient, and what x e^s adds to each."""
+    places = [z for z in itertools.product(TAILS, repeat=4) if max(z[2:]) < 10][::11]
+    # 1e-8 - 1 + exp(-1e-8) is 5e-17, and rounding 1 makes it three times as large.
+    score = np.array([z for z in places if z != (1.0, 1e-8, -1e-8, -30.0)])
+    ours = Ordinal().curvature(score, np.full(len(score), stage))
+    with mpmath.workdps(1300):
+        for z, block in zip(score, ours, strict=True):
+            x = [mpmath.exp(mpf(g)) for g in z[2:]]
+            odds = [mpf(z[1]) - mpf(z[0]) + sum(x[:k]) for k in range(3)]
+            true = mpmath.zeros(4)
+            for end in {max(stage - 1, 0), min(stage, 2)}:  # the thresholds around the class
+                below, above = 1 / (1 + mpmath.exp(-odds[end])), 1 / (1 + mpmath.exp(odds[end]))
+                moves = mpmath.matrix([-1, 1, *(g if k < end else 0 for k, g in enumerate(x))])
+                true += below * above * moves * moves.T
+                pull = -above if end == stage else below
+                true += pull * mpmath.diag([0, 0, *moves[2:]])
+            if stage in (1, 2):
+                g = x[stage - 1]
+                ratio = g / mpmath.expm1(g)
+                true[stage + 1, stage + 1] += ratio * (g + ratio - 1)
+            for k in range(4):
+                assert_exact(block[k], list(true[k, :]))
+
+
 def assert_exact(ours: Array, true: list[Any]) -> None:
     for one, other in zip(ours, true, strict=True):
         assert abs(mpf(one) - other) <= max(abs(other) * mpf("1e-13"), mpf("1e-300"))
@@ -491,7 +539,7 @@ def test_a_higher_location_favours_higher_classes() -> None:
 def test_ordinal_and_brier_on_every_array_library(loss: Loss, asarray: Any) -> None:
     with jax.enable_x64(True):
         score, target = asarray(SCORE), asarray(INDEX)
-        for method in (loss.value, loss.gradient, loss):
+        for method in (loss.value, loss.gradient, loss.curvature, loss):
             theirs = method(score, target)
             assert isinstance(theirs, type(score))
             np.testing.assert_allclose(np.asarray(theirs), method(SCORE, INDEX), rtol=1e-12)

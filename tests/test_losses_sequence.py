@@ -157,6 +157,50 @@ def test_more_frames_than_the_count_are_ignored() -> None:
     assert CTC()(longer, TARGET) == pytest.approx(float(CTC()(SCORE, TARGET)), rel=1e-14)
 
 
+def test_nan_beyond_the_count_touches_neither_value_nor_gradient() -> None:
+    poisoned = np.where(np.arange(7)[:, None] < np.array(FRAMES)[:, None, None], SCORE, np.nan)
+    z = torch.tensor(poisoned, requires_grad=True)
+    cost = CTC()(z, torch.tensor(TARGET))
+    cost.backward()
+    assert cost.item() == CTC()(SCORE, TARGET)
+    assert torch.all(torch.isfinite(z.grad))
+
+
+@pytest.mark.parametrize("library", [np.asarray, torch.asarray, array_api_strict.asarray])
+def test_no_labels_cost_the_blanks_alone(library: Any) -> None:
+    each = CTC().value(library(SCORE), library(sequence_target([[]] * 4, FRAMES)))
+    blanks = -np.log(softmax(SCORE, axis=-1)[..., 0])
+    expected = [blanks[i, :count].sum() for i, count in enumerate(FRAMES)]
+    np.testing.assert_allclose(np.asarray(each), expected, rtol=1e-13)
+
+
+def test_the_program_does_not_grow_with_the_frames() -> None:
+    """A thousand frames must not compile for minutes."""
+
+    def operations(frames: int) -> int:
+        score = jax.ShapeDtypeStruct((2, frames, 5), np.float32)
+        target = jax.ShapeDtypeStruct((2, 4), np.int32)
+        return len(jax.make_jaxpr(jax.grad(CTC()))(score, target).eqns)
+
+    assert operations(1000) == operations(10)
+
+
+def test_forward_mode_agrees_with_the_gradient() -> None:
+    target = jnp.asarray(TARGET)
+    slope, forward = jax.jit(
+        lambda z, d: (jax.grad(CTC())(z, target), jax.jvp(lambda z: CTC()(z, target), (z,), (d,)))
+    )(SCORE, np.cos(SCORE))
+    np.testing.assert_allclose(forward[1], np.sum(slope * np.cos(SCORE)), rtol=1e-4)
+
+
+def test_sequences_stand_in_any_number_of_axes_and_under_vmap() -> None:
+    each = CTC().value(SCORE, TARGET)
+    paired = CTC().value(SCORE.reshape(2, 2, 7, 5), TARGET.reshape(2, 2, -1))
+    np.testing.assert_allclose(paired.ravel(), each, rtol=1e-13)
+    mapped = jax.jit(jax.vmap(CTC().value))(SCORE, TARGET)
+    np.testing.assert_allclose(mapped, each, rtol=1e-5)
+
+
 def test_bad_targets_are_refused_by_row_and_value() -> None:
     CTC().check_target(TARGET)
     for rows, words in [

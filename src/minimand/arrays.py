@@ -179,13 +179,13 @@ def softmax(z: Array) -> Array:
 
 
 def log_softmax(z: Array) -> Array:
-    """log softmax(z) over the last axis, with full relative precision where it is nearly 0."""
-    xp = namespace(z)
-    top = xp.argmax(z, axis=-1, keepdims=True) == arange(z.shape[-1], z)
-    zero = xp.zeros_like(z)
-    beyond = z - xp.sum(xp.where(top, z, zero), axis=-1, keepdims=True)
-    others = xp.where(top, zero, xp.exp(beyond))
-    return beyond - xp.log1p(xp.sum(others, axis=-1, keepdims=True))
+    """log softmax(z) over the last axis, with full relative precision where it is nearly 0.
+
+    >>> f"{log_softmax(np.array([40.0, 0.0]))[0]:.6g}"
+    '-4.24835e-18'
+    """
+    below, _, others = from_top(z)
+    return below - namespace(z).log1p(others)
 
 
 def softmax_and_rest(z: Array) -> tuple[Array, Array]:
@@ -194,12 +194,19 @@ def softmax_and_rest(z: Array) -> tuple[Array, Array]:
     >>> softmax_and_rest(np.array([800.0, 0.0]))[1].tolist()[1]
     1.0
     """
+    _, e, others = from_top(z)
+    return e / (1 + others), (others + (1 - e)) / (1 + others)
+
+
+def from_top(z: Array) -> tuple[Array, Array, Array]:
+    """(z - max z, e = its exp, Σ e - 1); the sum leaves out one maximum, so nothing is rounded."""
     xp = namespace(z)
-    top = xp.argmax(z, axis=-1, keepdims=True) == arange(z.shape[-1], z)
-    zero = xp.zeros_like(z)
-    e = xp.exp(z - xp.sum(xp.where(top, z, zero), axis=-1, keepdims=True))
-    below = xp.sum(xp.where(top, zero, e), axis=-1, keepdims=True)
-    return e / (1 + below), xp.where(top, below, 1 + (below - e)) / (1 + below)
+    below = z - stop_gradient(xp.max(z, axis=-1, keepdims=True))
+    e = xp.exp(below)
+    top = below == 0
+    ties = xp.sum(xp.astype(top, xp.int32), axis=-1, keepdims=True) - 1
+    others = xp.sum(e - xp.astype(top, e.dtype), axis=-1, keepdims=True)
+    return below, e, others + xp.astype(ties, e.dtype)
 
 
 def over_expm1(x: Array) -> Array:
@@ -314,4 +321,21 @@ def repeat(step: Callable[[Array], Array], state: Array, times: int) -> Array:
         return jax.lax.fori_loop(0, times, lambda _, one: step(one), state)
     for _ in range(times):
         state = step(state)
+    return state
+
+
+def scan(step: Callable[..., Any], state: Any, *sequences: Array) -> Any:
+    """state = step(state, *entries) for the entries of the sequences' first axis, in turn.
+
+    The state is an array or a tuple of arrays; JAX compiles the step once.
+
+    >>> float(scan(lambda total, x, y: total + x * y, np.zeros(()), np.arange(4), np.arange(4)))
+    14.0
+    """
+    if namespace(*sequences).__name__ == "jax.numpy":
+        import jax
+
+        return jax.lax.scan(lambda held, now: (step(held, *now), None), state, sequences)[0]
+    for t in range(sequences[0].shape[0]):
+        state = step(state, *(entries[t, ...] for entries in sequences))
     return state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import ClassVar, Literal
 
@@ -67,6 +68,10 @@ class Loss(Component):
             return jax.numpy.stack(columns, axis=-1)
 
         return by_jax(compute, score, target)
+
+    def value_and_gradient(self, score: Array, target: Array) -> tuple[Array, Array]:
+        """(ℓ, ∂ℓ/∂score) for each example; a loss may share the work between them."""
+        return self.value(score, target), self.gradient(score, target)
 
     def _slope(self, target: Array) -> Callable[[Array], Array]:
         """The gradient of the summed loss as a function of a JAX score."""
@@ -169,7 +174,7 @@ class Loss(Component):
     ) -> tuple[Array, Array]:
         """(w ℓ, w), with entries that are masked or weigh nothing replaced before they are used."""
         self._check_arrays(score=score, target=target, weight=weight, mask=mask)
-        score = _computable(score)
+        score = computable(score)
         if weight is None and mask is None:
             value = self.value(score, target)
             return value, namespace(value).ones_like(value)
@@ -264,7 +269,7 @@ class JointLoss(Loss):
     ) -> tuple[Array, Array]:
         """(value, 1) for every set; (0, 0) for a set that is wholly absent."""
         self._check_arrays(score=score, target=target, weight=weight, mask=mask)
-        score = _computable(score)
+        score = computable(score)
         used = self._used(score, target, weight, mask)
         value = self.joint(*self._cleaned(score, target, used), used)
         xp = namespace(value)
@@ -277,17 +282,49 @@ class PointwiseLoss(Loss):
     """A loss of one score per target."""
 
     def constant(self, target: Array, weight: Array | None = None) -> Array:
-        """The constant at which the weighted mean gradient changes sign, by bisection."""
+        """The constant at which the weighted mean gradient changes sign."""
         target = np.asarray(target, dtype=float)
-        low, high = np.min(target), np.max(target)
-        for _ in range(200):
-            middle = 0.5 * (low + high)
-            slope = np.average(self.gradient(np.full(target.shape, middle), target), weights=weight)
-            low, high = (low, middle) if slope > 0 else (middle, high)
-        return 0.5 * (low + high)
+        share = np.ones(target.shape) if weight is None else np.asarray(weight, dtype=float)
+        share = share / share.sum()
+
+        def rise(constant: float) -> tuple[float, float]:
+            score = np.full(target.shape, constant)
+            slope, bend = self.gradient(score, target), self.curvature(score, target)
+            return float(np.vdot(share, slope)), float(np.vdot(share, bend))
+
+        low, high = float(np.min(target)), float(np.max(target))
+        return crossing(rise, low, high, 0.5 * (low + high))
 
 
-def _computable(score: Array) -> Array:
+def crossing(
+    rise: Callable[[float], tuple[float, float]],
+    low: float,
+    high: float,
+    start: float,
+    small: float = 0.0,
+) -> float:
+    """Where a function that rises from `low` to `high` is at most `small` in size.
+
+    `rise` gives (value, slope). By Newton's steps, or by halving (doubling, if `high` is infinite)
+    where they lead too far.
+
+    >>> round(crossing(lambda x: (x**3 - 8, 3 * x**2), 0.0, math.inf, 1.0), 12)
+    2.0
+    """
+    x = start
+    for _ in range(200):
+        value, slope = rise(x)
+        low, high = (low, x) if value > 0 else (x, high)
+        ahead = x - value / slope if slope > 0 else math.inf
+        if not low < ahead < high:
+            ahead = 2 * x if math.isinf(high) else 0.5 * (low + high)
+        if abs(value) <= small or abs(ahead - x) <= 1e-15 * abs(x):
+            break
+        x = ahead
+    return x
+
+
+def computable(score: Array) -> Array:
     """The score in a floating dtype of at least single precision."""
     xp = namespace(score)
     if is_half(score):
@@ -320,6 +357,11 @@ def reject(loss: Loss, target: Array, bad: Array, what: str, todo: str) -> None:
         raise TargetError(
             f"{type(loss).__name__}: target row {row + 1}{more} is {value!s}, {what}; {todo}"
         )
+
+
+def check_finite(loss: Loss, target: Array) -> None:
+    """Raise `TargetError` unless every target is a finite number."""
+    reject(loss, target, ~np.isfinite(target), "not a finite number", "drop or repair that row")
 
 
 def surrogates() -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from minimand.arrays import (
     Array,
     arange,
     as_like,
+    from_top,
     log1pexp_both,
     log_softmax,
     namespace,
@@ -25,7 +26,7 @@ from minimand.arrays import (
 )
 from minimand.component import Card, DecayRate, NonNegative, Positive, component
 from minimand.errors import ShapeError
-from minimand.losses.base import Loss, PointwiseLoss, reject
+from minimand.losses.base import Loss, PointwiseLoss, computable, reject
 
 
 class BinaryLoss(PointwiseLoss):
@@ -235,8 +236,7 @@ class CrossEntropy(ShareLoss):
     )
 
     def value(self, score: Array, target: Array) -> Array:
-        terms = times(self._weights(score, target), -log_softmax(score))
-        return namespace(terms).sum(terms, axis=-1)
+        return _weighted_logs(self._weights(score, target), score)
 
     def gradient(self, score: Array, target: Array) -> Array:
         """softmax(score) times the weight of the row, minus the weights of its classes, [n, K]."""
@@ -244,6 +244,19 @@ class CrossEntropy(ShareLoss):
         others = namespace(weights).sum(weights, axis=-1, keepdims=True) - weights
         p, rest = softmax_and_rest(score)
         return p * others - rest * weights
+
+    def value_and_gradient(self, score: Array, target: Array) -> tuple[Array, Array]:
+        """Both; for class indices of NumPy, neither weighted nor smoothed, by one exponential."""
+        plain = self.label_smoothing == 0 and self.class_weight == 1 and target.ndim == 1
+        if not plain or namespace(score, target) is not np or np.min(target) < 0:
+            return super().value_and_gradient(score, target)
+        below, e, others = from_top(score)
+        row, own = np.arange(len(target)), target
+        rest = others[:, 0] + (1 - e[row, own])
+        total = 1 + others
+        gradient = e / total
+        gradient[row, own] = -rest / total[:, 0]
+        return np.log1p(others[:, 0]) - below[row, own], gradient
 
     def curvature(self, score: Array, target: Array) -> Array:
         """diag(p) - p pᵀ of p = softmax(score), times the weight of the row, [n, K, K]."""
@@ -287,10 +300,17 @@ class CrossEntropy(ShareLoss):
         if not self._columns(score, target):
             kept = target != self.ignore_index
             mask = kept if mask is None else kept & xp.astype(mask, xp.bool)
-        value, used = super()._weighted(score, target, weight, mask)
-        score, target = self._cleaned(to_float(score, value), target, used)
+        score = computable(score)
+        used = self._used(score, target, weight, mask)
+        score, target = self._cleaned(score, target, used)
         weights = self._weights(score, target)
-        return value, used * namespace(weights).sum(weights, axis=-1)
+        return used * _weighted_logs(weights, score), used * xp.sum(weights, axis=-1)
+
+
+def _weighted_logs(weights: Array, score: Array) -> Array:
+    """Σₖ wₖ (-log pₖ) of p = softmax(score)."""
+    terms = times(weights, -log_softmax(score))
+    return namespace(terms).sum(terms, axis=-1)
 
 
 def softmax_slope(score: Array) -> Array:

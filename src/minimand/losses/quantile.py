@@ -9,8 +9,8 @@ import numpy as np
 from minimand.arrays import Array, namespace, positive_part, square_zeros, to_float
 from minimand.component import Card, NonNegative, OpenFraction, Range, component
 from minimand.errors import ArgumentError
-from minimand.losses.base import Loss
-from minimand.losses.regression import REGRESSION, ResidualLoss, check_finite, weighted_quantile
+from minimand.losses.base import Loss, check_finite
+from minimand.losses.regression import REGRESSION, ResidualLoss, weighted_quantile
 
 
 @component

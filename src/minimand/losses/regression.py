@@ -10,7 +10,7 @@ import numpy as np
 from minimand.arrays import Array, clamp, namespace, norm, positive_part, to_float
 from minimand.component import Card, NonNegative, Positive, Range, component
 from minimand.errors import ArgumentError
-from minimand.losses.base import JointLoss, Loss, PointwiseLoss, reject
+from minimand.losses.base import JointLoss, PointwiseLoss, check_finite
 
 REGRESSION = ("regression", "count")
 
@@ -381,11 +381,6 @@ class SquaredEpsilonInsensitive(ResidualLoss):
     def bend(self, r: Array) -> Array:
         xp = namespace(r, self.epsilon)
         return xp.where(xp.abs(r) > self.epsilon, 2 * xp.ones_like(r), xp.zeros_like(r))
-
-
-def check_finite(loss: Loss, target: Array) -> None:
-    """Raise `TargetError` unless every target is a finite number."""
-    reject(loss, target, ~np.isfinite(target), "not a finite number", "drop or repair that row")
 
 
 def weighted_quantile(y: Array, level: float, weight: Array | None = None) -> Array:

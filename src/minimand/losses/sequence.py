@@ -7,7 +7,7 @@ from typing import Annotated
 
 import numpy as np
 
-from minimand.arrays import Array, arange, log_add, log_softmax, logsumexp, namespace, pick
+from minimand.arrays import Array, arange, log_add, log_softmax, namespace, pick, scan
 from minimand.component import Card, Interval, component
 from minimand.errors import ArgumentError
 from minimand.losses.base import Loss, reject
@@ -69,22 +69,32 @@ class CTC(Loss):
         xp = namespace(score)
         target = xp.astype(target, arange(0, score).dtype)
         frames, labels = target[..., 0], target[..., 1:]
-        states = self._states(target, score.shape[-1])
+        known = (labels >= 0) & (labels < score.shape[-1])
+        last = xp.sum(xp.astype(labels >= 0, labels.dtype), axis=-1)
+        classes = xp.where(known, labels, xp.full_like(labels, self.blank))
+        silent, spoken = self._emissions(score, frames, classes)
+
         # States lead and sequences trail, so that every step is a few passes over long rows.
-        emitted = xp.moveaxis(pick(log_softmax(score), states), (-2, -1), (0, 1))
-        states = xp.moveaxis(states, -1, 0)
-        place = xp.reshape(arange(states.shape[0], score), (-1, *(1,) * len(frames.shape)))
-        never = xp.full_like(emitted[0, ...], IMPOSSIBLE)
-        skips = (place % 2 == 1) & (states != _later(states, 2, states))
+        classes = xp.moveaxis(classes, -1, 0)
+        previous = xp.concat((xp.zeros_like(frames)[None, ...], classes), axis=0)[:-1, ...]
+        never = xp.full_like(frames, IMPOSSIBLE, dtype=spoken.dtype)[None, ...]
+        unspoken = xp.full_like(classes, IMPOSSIBLE, dtype=spoken.dtype)
 
-        path = xp.where(place == 0, xp.zeros_like(never), never)
-        for t in range(score.shape[-2]):
-            before = (path, _later(path, 1, never), xp.where(skips, _later(path, 2, never), never))
-            path = xp.where(t < frames, log_add(*before) + emitted[t, ...], path)
+        def step(paths: tuple[Array, Array], silent: Array, spoken: Array) -> tuple[Array, Array]:
+            """The paths that end in each blank and in each label, one frame later."""
+            blank, label = paths
+            before = xp.concat((never, label), axis=0)
+            skip = xp.where(classes == previous, never, before[:-1, ...])
+            return (
+                log_add(blank, before) + silent,
+                log_add(label, blank[:-1, ...], skip) + spoken,
+            )
 
-        last = 2 * xp.sum(xp.astype(labels >= 0, place.dtype), axis=-1)
-        ends = xp.where((place == last) | (place == last - 1), path, never)
-        total = logsumexp(xp.moveaxis(ends, 0, -1))
+        start = xp.concat((xp.zeros_like(never), unspoken), axis=0)
+        blank, label = scan(step, (start, unspoken), silent, spoken)
+        ends = log_add(blank, xp.concat((never, label), axis=0))
+        place = xp.reshape(arange(ends.shape[0], score), (-1, *(1,) * len(frames.shape)))
+        total = xp.sum(xp.where(place == last, ends, xp.zeros_like(ends)), axis=0)
         cost = xp.where(total > 0.5 * IMPOSSIBLE, -total, xp.full_like(total, xp.inf))
         cost = xp.where(frames > 0, cost, xp.zeros_like(cost))
         return xp.where(xp.all(labels < score.shape[-1], axis=-1), cost, xp.full_like(cost, xp.nan))
@@ -103,17 +113,14 @@ class CTC(Loss):
         what = "the number of frames, fewer than its labels and repeats"
         reject(self, frames, ~(frames >= np.maximum(needed, 1)), what, "drop or lengthen that row")
 
-    def _states(self, target: Array, classes: int) -> Array:
-        """The labels with a blank before, between and after them, [n, 1 + 2 L]."""
-        xp = namespace(target)
-        labels, blank = target[..., 1:], xp.full_like(target, self.blank)
-        known = xp.where((labels >= 0) & (labels < classes), labels, blank[..., 1:])
-        pairs = xp.stack((known, blank[..., 1:]), axis=-1)
-        flat = xp.reshape(pairs, (*labels.shape[:-1], 2 * labels.shape[-1]))
-        return xp.concat((blank[..., :1], flat), axis=-1)
+    def _emissions(self, score: Array, frames: Array, classes: Array) -> tuple[Array, Array]:
+        """log p of the blank, [T, n], and of each label, [T, L, n], at every frame.
 
-
-def _later(path: Array, by: int, fill: Array) -> Array:
-    """Every entry moved `by` states on; the first ones come from `fill`."""
-    kept = path[: max(path.shape[0] - by, 0), ...]
-    return namespace(path).concat((fill[:by, ...], kept), axis=0)
+        A frame beyond the count says blank for certain, which changes no path's probability.
+        """
+        xp = namespace(score)
+        counts = arange(score.shape[-2], score)[:, None] < frames[..., None, None]
+        others = xp.astype(arange(score.shape[-1], score) != self.blank, score.dtype)
+        logs = log_softmax(xp.where(counts, score, IMPOSSIBLE * others))
+        silent, spoken = logs[..., self.blank], pick(logs, classes)
+        return xp.moveaxis(silent, -1, 0), xp.moveaxis(spoken, (-2, -1), (0, 1))
