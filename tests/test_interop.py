@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import array_api_strict
@@ -87,6 +89,35 @@ def test_torch_compiles_the_call_to_one_graph_with_its_backward(
         function(leaf, y, weight=torch.ones(20), mask=y == y).backward()
         slopes.append(leaf.grad)
     torch.testing.assert_close(*slopes)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method:DeprecationWarning")  # PyTorch's own
+@pytest.mark.timeout(300)
+def test_torch_inductor_makes_native_code_of_calls_and_their_backward(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three losses in one graph, since each graph keeps the compiler busy for ten seconds."""
+    if not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        pytest.skip("torch.compile with the inductor needs a C++ compiler")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    torch._dynamo.reset()
+    losses = Huber(delta=0.5), Logistic(), CrossEntropy()
+    weight, (X, y) = torch.arange(20.0), (torch.tensor(a[:20]) for a in data(losses[2]))
+    targets = X[:, 3], 2 * (y > 0) - 1, y
+
+    def costs(score: Array) -> list[Array]:
+        scores = score[:, 0], score[:, 1], score
+        each = zip(losses, scores, targets, strict=True)
+        return [loss(z, target, weight=weight) for loss, z, target in each]
+
+    options = {"cpp_cache_precompile_headers": False}
+    found = []
+    for function in (torch.compile(costs, fullgraph=True, options=options), costs):
+        leaf = X[:, :3].clone().requires_grad_()
+        values = torch.stack(function(leaf))
+        (values @ torch.tensor([1.0, 10.0, 100.0])).backward()
+        found.append((values.detach(), leaf.grad))
+    torch.testing.assert_close(*found)
 
 
 @pytest.mark.parametrize(("number", "graphs"), [(float, 2), (torch.tensor, 1)])

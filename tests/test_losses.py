@@ -98,6 +98,7 @@ SWEPT = {
     and (made is Quantiles or not made.scores)
     and not issubclass(made, JointLoss)
     and made.curvature is not Loss.curvature
+    and made is not Ordinal
 }
 
 
@@ -151,15 +152,6 @@ def threshold(z: tuple[Any, ...]) -> Any:
     ordered = sorted(z, reverse=True)
     support = [k for k in range(1, len(z) + 1) if 1 + k * ordered[k - 1] > sum(ordered[:k])]
     return (sum(ordered[: support[-1]]) - 1) / mpf(support[-1])
-
-
-def ordered(y: int, eta: Any, first: Any, gap: Any) -> Any:
-    """-log P(y), McCullagh (1980), eq. 2.4, its differences of e^{θₖ - η} taken first."""
-    low = mpmath.exp(first - eta)
-    growth = mpmath.exp(mpmath.exp(gap))
-    return -mpmath.log(
-        [low, low * (growth - 1) / (1 + low), mpf(1)][y] / (1 + low * (growth if y else 1))
-    )
 
 
 DEFINITIONS: dict[str, Callable[..., Any]] = {
@@ -236,7 +228,6 @@ DEFINITIONS: dict[str, Callable[..., Any]] = {
     "Sparsemax": lambda loss, y, *z: (  # Martins and Astudillo (2016), eq. 17
         sum(zj**2 - threshold(z) ** 2 for zj in z if zj > threshold(z)) / 2 + mpf("0.5") - z[int(y)]
     ),
-    "Ordinal": lambda loss, y, *z: ordered(int(y), *z),
     "Poisson": lambda loss, y, z: (  # -log(μ^y exp(-μ)) with μ = exp(z), log(y!) dropped
         mpmath.exp(z) - y * z
     ),
@@ -487,15 +478,6 @@ def by_faded_torch(gamma: float) -> Callable[..., Array]:
     return peer
 
 
-def by_logistic(score: Array, target: Array) -> Array:
-    """-log of the chance that a logistic variable falls between two thresholds, by scipy."""
-    first, gap = score[:, 1], np.exp(score[:, 2])
-    ends = np.stack([-np.inf + first, first, first + gap, np.inf + first])
-    low, high = np.take_along_axis(ends, np.stack([target, target + 1]), axis=0)
-    variable = stats.logistic(loc=score[:, 0])
-    return -np.log(variable.cdf(high) - variable.cdf(low))
-
-
 def by_projection(score: Array, target: Array) -> Array:
     """½ ‖q - z‖² - ½ ‖p - z‖², p being optax's projection on the simplex."""
     z = jnp.asarray(score)
@@ -564,7 +546,6 @@ PEERS = [
     ),
     (Brier(), 1, lambda z, y: by_torch(F.mse_loss)(special.softmax(z, -1), np.eye(3)[y]).sum(-1)),
     (Sparsemax(), 1, by_projection),
-    (Ordinal(), 1, by_logistic),
     (Poisson(), 1, by_torch(F.poisson_nll_loss, log_input=True, full=False)),
     (Poisson(), 1, by_sklearn(sk.HalfPoissonLoss())),
     (Gamma(), 1, by_sklearn(sk.HalfGammaLoss())),

@@ -12,7 +12,8 @@ from scipy import optimize
 from sklearn.linear_model import Lasso
 
 from minimand.component import catalogue
-from minimand.penalties import L1, L2, ElasticNet, Penalty
+from minimand.errors import ShapeError
+from minimand.penalties import L1, L2, ElasticNet, Group, Penalty
 
 PENALTIES = [made(strength=0.7) for made in catalogue("penalty").values()]
 each_penalty = pytest.mark.parametrize("penalty", PENALTIES, ids=str)
@@ -124,3 +125,59 @@ def test_strengths_can_be_mapped(penalty: Penalty) -> None:
     many = jax.tree.map(lambda leaf: jnp.asarray(leaf) * jnp.ones(3), penalty)
     values = jax.jit(jax.vmap(lambda one: one.value(w)))(many)
     np.testing.assert_allclose(values, float(penalty.value(np.asarray(w))), rtol=1e-6)
+
+
+PAIRS = Group(strength=2.0, groups=(7, 3, 7))
+
+
+def test_group_values_by_hand() -> None:
+    """Rows 1 and 3 are the group 7: √2 · 5; row 2 is the group 3: 1 · 2."""
+    w = np.array([3.0, -2.0, 4.0])
+    assert PAIRS.value(w) == pytest.approx(2 * (np.sqrt(2) * 5 + 2))
+    assert PAIRS.dual_norm(w) == pytest.approx(max(5 / np.sqrt(2), 2) / 2)
+    assert Group(strength=2.0).value(np.array([[3.0, 4.0], [0.0, 1.0]])) == pytest.approx(12)
+
+
+def test_group_prox_takes_a_whole_group_or_shortens_it() -> None:
+    w = np.array([0.3, -3.0, 0.4])
+    assert PAIRS.prox(w, 0.2).tolist() == [0.0, pytest.approx(-2.6), 0.0]
+    longer = PAIRS.prox(10 * w, 0.2)
+    np.testing.assert_allclose(longer[[0, 2]], np.array([3.0, 4.0]) * (1 - 0.4 * np.sqrt(2) / 5))
+
+
+def test_group_prox_is_the_minimiser_of_its_definition() -> None:
+    w = np.array([1.5, -3.0, 0.4])
+    found = PAIRS.prox(w, 0.5)
+    start = float(PAIRS.value(found) + np.sum((found - w) ** 2))
+    for move in np.random.default_rng(0).normal(size=(200, 3)):
+        for size in (1e-1, 1e-4):
+            moved = found + size * move
+            assert PAIRS.value(moved) + np.sum((moved - w) ** 2) >= start
+
+
+def test_group_conjugate_is_the_indicator_of_its_dual_ball() -> None:
+    slope = np.array([3.0, -1.0, 4.0])
+    inside = slope / float(PAIRS.dual_norm(slope))
+    assert PAIRS.conjugate(inside) == 0
+    assert PAIRS.conjugate(1.001 * inside) == np.inf
+
+
+def test_rows_of_a_group_go_together() -> None:
+    assert PAIRS.together(np.array([2])).tolist() == [0, 2]
+    assert PAIRS.on(np.array([1, 2])) == Group(strength=2.0, groups=(3, 7))
+    for penalty in (L1(), Group()):
+        assert penalty.together(np.array([2])).tolist() == [2]
+        assert penalty.on(np.array([1])) == penalty
+    assert Group().separable and not PAIRS.separable
+
+
+def test_group_has_a_finite_slope_at_zero_and_runs_under_jax() -> None:
+    at_zero = jax.grad(PAIRS.value)(jnp.zeros(3))
+    assert at_zero.tolist() == [0, 0, 0]
+    shrunk = jax.jit(PAIRS.prox)(jnp.array([0.3, -3.0, 0.4]), 0.2)
+    np.testing.assert_allclose(shrunk, [0, -2.6, 0], atol=1e-6)
+
+
+def test_groups_must_name_every_row() -> None:
+    with pytest.raises(ShapeError, match="groups names 3 rows; the kernel has 2"):
+        PAIRS.value(np.ones(2))

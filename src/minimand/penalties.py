@@ -1,38 +1,61 @@
 """Penalties: what is added to the cost to prefer small or sparse parameters.
 
 Parameters are an array or nested dictionaries of arrays. A penalty touches an array, or the
-entries called "kernel"; biases and norm scales are left alone.
+entries called "kernel"; biases and norm scales are left alone unless a penalty names them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from functools import lru_cache
 from types import MappingProxyType
-from typing import Any
 
-from minimand.arrays import Array, namespace, positive_part
-from minimand.component import Card, Component, Fraction, NonNegative, Range, component
+import numpy as np
 
-Params = Any
-"""An array, or a nested dictionary of arrays."""
+from minimand.arrays import Array, asarray, namespace, norm, positive_part
+from minimand.component import Card, Fraction, NonNegative, Range, component
+from minimand.constraints import ACTIVITY, Chooser, Params
+from minimand.constraints import kernels as kernels
+from minimand.constraints import map_kernels as map_kernels
+from minimand.errors import ShapeError
 
 ROUNDING = 1e-13
 STRENGTHS = MappingProxyType({"strength": Range(1e-5, 1.0, log=True)})
 
 
-class Penalty(Component):
-    """A penalty; subclasses say what it costs for one array of parameters."""
+class Penalty(Chooser):
+    """A penalty; subclasses say what it costs for one array of parameters.
+
+    One whose `kinds` name "activity" is for what the layers of a network put out, too.
+    """
 
     kind = "penalty"
 
     def value(self, params: Params) -> Array:
         """The penalty of all the parameters that it touches."""
-        return sum(self.of(w) for w in kernels(params))
+        self.check_names(params)
+        return sum(self.of(w) for w in kernels(params, self.kinds, self.layers))
 
     def prox(self, params: Params, step: Array) -> Params:
         """argmin over v of penalty(v) + ‖v - params‖² / (2 step), touched parameters only."""
-        return map_kernels(lambda w: self.shrink(w, step), params)
+        return map_kernels(lambda w: self.shrink(w, step), params, self.kinds, self.layers)
+
+    @property
+    def on_activities(self) -> bool:
+        """Whether it has something to say about activities."""
+        return ACTIVITY in self.kinds
+
+    def of_activities(self, activities: Params, weight: Array) -> Array:
+        """Σ w penalty(a) / Σ w over the examples, for JAX arrays.
+
+        `activities` are those that `Network.observed` reports, [n, ...] for each layer; `weight` is
+        [n].
+        """
+        import jax
+
+        used = weight / namespace(weight).clip(namespace(weight).sum(weight), ROUNDING, None)
+        chosen = kernels(activities, (ACTIVITY,), self.layers)
+        return sum(used @ jax.vmap(self.of)(a) for a in chosen)
 
     def of(self, w: Array) -> Array:
         """The penalty of one array."""
@@ -49,6 +72,19 @@ class Penalty(Component):
     def shrink(self, w: Array, step: Array) -> Array:
         """The proximal map of one array."""
         raise NotImplementedError
+
+    @property
+    def separable(self) -> bool:
+        """Whether each row of a kernel becomes zero by itself."""
+        return True
+
+    def together(self, rows: Array) -> Array:
+        """The indices `rows` of a kernel, and of all the rows that become zero with one of them."""
+        return rows
+
+    def on(self, rows: Array) -> Penalty:
+        """The penalty of those rows of a kernel alone."""
+        return self
 
     def conjugate(self, slope: Array) -> Array:
         """sup over w of ⟨slope, w⟩ - penalty(w), for one array; infinite where it is unbounded."""
@@ -186,27 +222,113 @@ class L2(Penalty):
         return w / (1 + step * self.strength)
 
 
+@component
+class Group(Penalty):
+    """The group lasso: whole groups of rows become zero together.
+
+    `groups` names the group of every row of a kernel [p] or [p, K]; without it each row is one, so
+    that a column of the data matters for all K outputs or for none.
+
+    Raises:
+        ShapeError: a kernel has another number of rows than `groups` names.
+
+    >>> import numpy as np
+    >>> Group(strength=1.0, groups=(0, 0, 1)).prox(np.array([3.0, 4.0, 0.5]), 1.0).round(3).tolist()
+    [2.151, 2.869, 0.0]
+    """
+
+    strength: NonNegative = 1e-4
+    groups: tuple[int, ...] = ()
+    card = Card(
+        formula="λ Σ √p_g ‖w_g‖, p_g rows in group g",
+        source="Yuan and Lin (2006), Model selection and estimation in regression with grouped "
+        "variables, eq. 2.1",
+        use="columns that belong together, such as the levels of a category",
+        convex=True,
+        kinks="w_g = 0",
+        search=STRENGTHS,
+    )
+
+    def of(self, w: Array) -> Array:
+        _, roots = self._rows(w)
+        return self.strength * namespace(w).sum(roots * self._lengths(w))
+
+    def slope(self, w: Array) -> Array:
+        return 0 * w
+
+    def bend(self) -> Array:
+        return 0.0
+
+    def shrink(self, w: Array, step: Array) -> Array:
+        xp = namespace(w)
+        group, roots = self._rows(w)
+        lengths = xp.take(self._lengths(w), group)
+        by = step * self.strength * xp.take(roots, group)
+        kept = positive_part(lengths - by) / xp.where(lengths > 0, lengths, xp.ones_like(lengths))
+        return w * xp.reshape(kept, (-1, *(1,) * (w.ndim - 1)))
+
+    @property
+    def separable(self) -> bool:
+        """Whether no groups are named."""
+        return not self.groups
+
+    def together(self, rows: Array) -> Array:
+        if not self.groups:
+            return rows
+        names = np.asarray(self.groups)
+        return np.flatnonzero(np.isin(names, names[rows]))
+
+    def on(self, rows: Array) -> Penalty:
+        return Group(self.strength, tuple(self.groups[i] for i in rows)) if self.groups else self
+
+    def conjugate(self, slope: Array) -> Array:
+        return super().conjugate(self._lengths(slope) / self._rows(slope)[1])
+
+    @property
+    def corner(self) -> Array:
+        return self.strength
+
+    def dual_norm(self, gradient: Array) -> Array:
+        """max ‖gradient_g‖ / (λ √p_g): at most 1 if 0 with that gradient is optimal."""
+        return super().dual_norm(self._lengths(gradient) / self._rows(gradient)[1])
+
+    def _rows(self, w: Array) -> tuple[Array, Array]:
+        """(the group of every row, √p_g of every group)."""
+        if self.groups and len(self.groups) != w.shape[0]:
+            raise ShapeError(
+                f"Group: groups names {len(self.groups)} rows; the kernel has {w.shape[0]}"
+            )
+        group, members = _members(self.groups or w.shape[0])
+        sizes = np.sum(members < len(group), axis=1)
+        return asarray(group, w), namespace(w).astype(asarray(np.sqrt(sizes), w), w.dtype)
+
+    def _lengths(self, w: Array) -> Array:
+        """‖w_g‖ of every group."""
+        xp = namespace(w)
+        _, members = _members(self.groups or w.shape[0])
+        rows = xp.reshape(w, (w.shape[0], -1))
+        rows = xp.concat([rows, xp.zeros_like(rows[:1, :])])
+        chosen = xp.take(rows, asarray(members.ravel(), w), axis=0)
+        return norm(xp.reshape(chosen, (members.shape[0], -1)))
+
+
+@lru_cache(maxsize=32)
+def _members(groups: tuple[int, ...] | int) -> tuple[np.ndarray, np.ndarray]:
+    """(the group of every row, the rows of every group): the latter filled up with a row too many.
+
+    A number stands for that many rows, each a group.
+    """
+    names = np.arange(groups) if isinstance(groups, int) else np.asarray(groups)
+    group = np.unique(names, return_inverse=True)[1]
+    sizes = np.bincount(group)
+    order = np.argsort(group, kind="stable")
+    place = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    members = np.full((len(sizes), sizes.max()), len(group))
+    members[group[order], place] = order
+    return group, members
+
+
 def soft_threshold(w: Array, by: Array) -> Array:
     """sign(w) max(|w| - by, 0)."""
     xp = namespace(w)
     return xp.sign(w) * positive_part(xp.abs(w) - by)
-
-
-def kernels(params: Params) -> Iterator[Array]:
-    """The arrays that penalties touch."""
-    if not isinstance(params, dict):
-        yield params
-    else:
-        for name, child in params.items():
-            if isinstance(child, dict) or name == "kernel":
-                yield from kernels(child)
-
-
-def map_kernels(change: Callable[[Array], Array], params: Params) -> Params:
-    """`params` with `change` applied to the arrays that penalties touch."""
-    if not isinstance(params, dict):
-        return change(params)
-    return {
-        name: map_kernels(change, child) if isinstance(child, dict) or name == "kernel" else child
-        for name, child in params.items()
-    }

@@ -119,7 +119,7 @@ class Affine(Candidate):
 
     def _solver(self, bench: Bench) -> Any:
         objective = Objective(self.loss, self.penalty)
-        return select(objective, Shape(*bench.X.shape, bench.outputs(self.loss)))
+        return select(objective, Shape(len(bench.X), bench.X.shape[1], bench.outputs(self.loss)))
 
 
 @dataclass(frozen=True)

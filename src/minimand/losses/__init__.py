@@ -76,7 +76,7 @@ from minimand.losses.reinforcement import (
     taken,
 )
 from minimand.losses.relative import MAPE, MSLE, SMAPE
-from minimand.losses.robust import Cauchy, TukeyBiweight, Welsch
+from minimand.losses.robust import Cauchy, HuberWithScale, TukeyBiweight, Welsch
 from minimand.losses.scale import BetaNLL, GaussianNLL, LaplaceNLL, StudentT, VonMises
 from minimand.losses.segmentation import Boundary, PixelCrossEntropy, signed_distance
 from minimand.losses.sequence import CTC, sequence_target
@@ -125,6 +125,7 @@ __all__ = [
     "HalfSquared",
     "Hinge",
     "Huber",
+    "HuberWithScale",
     "InfoNCE",
     "InverseGaussian",
     "Jaccard",

@@ -240,15 +240,16 @@ class CrossEntropy(ShareLoss):
 
     def gradient(self, score: Array, target: Array) -> Array:
         """softmax(score) times the weight of the row, minus the weights of its classes, [n, K]."""
+        if self._plain(score, target):
+            return self.value_and_gradient(score, target)[1]
         weights = self._weights(score, target)
         others = namespace(weights).sum(weights, axis=-1, keepdims=True) - weights
         p, rest = softmax_and_rest(score)
         return p * others - rest * weights
 
     def value_and_gradient(self, score: Array, target: Array) -> tuple[Array, Array]:
-        """Both; for class indices of NumPy, neither weighted nor smoothed, by one exponential."""
-        plain = self.label_smoothing == 0 and self.class_weight == 1 and target.ndim == 1
-        if not plain or namespace(score, target) is not np or np.min(target) < 0:
+        """Both; of plain class indices by one exponential a score."""
+        if not self._plain(score, target):
             return super().value_and_gradient(score, target)
         below, e, others = from_top(score)
         row, own = np.arange(len(target)), target
@@ -260,6 +261,8 @@ class CrossEntropy(ShareLoss):
 
     def curvature(self, score: Array, target: Array) -> Array:
         """diag(p) - p pᵀ of p = softmax(score), times the weight of the row, [n, K, K]."""
+        if self._plain(score, target):
+            return softmax_slope(score)
         weights = self._weights(score, target)
         weight = namespace(weights).sum(weights, axis=-1)
         return weight[..., None, None] * softmax_slope(score)
@@ -281,6 +284,14 @@ class CrossEntropy(ShareLoss):
         if target.ndim == 1:
             target = np.where(target == self.ignore_index, 0, target)
         super().check_target(target)
+
+    def _plain(self, score: Array, target: Array) -> bool:
+        """Whether the targets are class indices of NumPy, neither weighted nor smoothed."""
+        if namespace(score, target, self.label_smoothing, self.class_weight) is not np:
+            return False
+        plain = self.label_smoothing == 0 and np.all(np.equal(self.class_weight, 1))
+        known = target.ndim == 1 and target.dtype.kind in "iu" and target.size and target.min() >= 0
+        return bool(plain and known and target.max() < score.shape[-1])
 
     def _weights(self, score: Array, target: Array) -> Array:
         """cₖ qₖ, [n, K]; 0 for a row that is left out."""

@@ -31,6 +31,7 @@ from minimand.losses.classification import (
     share_of_one,
     softmax_slope,
 )
+from minimand.losses.simplex import gaps, pairs
 
 
 @component
@@ -223,19 +224,33 @@ class Poly(LogOddsLoss):
         return (1 + self.epsilon) * sigmoid(m) + sigmoid(-m)
 
     def curvature(self, score: Array, target: Array) -> Array:
-        """-pₖ pⱼ (1 + ε (2 p_y - qₖ - qⱼ)) off the diagonal, and rows that sum to 0, [n, K, K]."""
-        xp = namespace(score)
-        p, rest = softmax_and_rest(score)
-        q = self.shares(score, target)
-        p_y, rest_y = (xp.sum(q * x, axis=-1)[..., None, None] for x in (p, rest))
-        row, column = p[..., :, None], p[..., None, :]
-        hits, one = q[..., :, None] + q[..., None, :], identity(score)
-        ours, theirs = 1 - self.epsilon * hits, 1 + self.epsilon * (2 - hits)
-        factor, beside = rest_y * ours + p_y * theirs, (1 - one) * column
-        sure = xp.sum(beside * factor, axis=-1, keepdims=True)
-        unsure = xp.sum(beside * ours, axis=-1, keepdims=True)
-        unsure = unsure + 2 * self.epsilon * p_y * rest[..., None]  # equal, but for cancellation
-        return one * (row * xp.where(p_y > 0.5, sure, unsure)) - (row * beside) * factor
+        """-pₖ pⱼ (1 + ε (2 p_y - qₖ - qⱼ)) off the diagonal, and rows that sum to 0, [n, K, K].
+
+        Of n scores near the y-th, p_y is 1/n and a little: 1 + ε (2 p_y - 1) may nearly vanish.
+        """
+        xp, q = namespace(score), self.shares(score, target)
+        (p, rest), one = softmax_and_rest(score), identity(score)
+        gap, near = (xp.sum(q[..., None] * x, axis=-2) for x in gaps(score))  # p_y - pⱼ
+        p_y, count = (xp.sum(x, axis=-1, keepdims=True) for x in (q * p, near))
+        surplus = xp.sum(near * gap - (1 - near) * p, axis=-1, keepdims=True)  # n p_y - 1
+        even = xp.where(surplus > -0.5, 2 * self.epsilon / count, xp.zeros_like(p_y))
+        uneven = xp.where(surplus > -0.5, even * surplus, 2 * self.epsilon * p_y)
+
+        def factor(copies: Array, hits: float) -> Array:
+            """copies (1 + 2 ε p_y) - ε hits."""
+            return (copies * (1 + even) - self.epsilon * hits) + copies * uneven
+
+        def besides(x: Array) -> Array:
+            """Σ xⱼ over the classes but the k-th and the y-th."""
+            return xp.sum((1 - one) * ((1 - q) * x)[..., None, :], axis=-1)
+
+        missed, hit = factor(1.0, 0.0), factor(1.0, 1.0)
+        pull = p_y * factor(1 + besides(near), 1.0) + missed * besides((1 - near) * p - near * gap)
+        diagonal = p * xp.where(q > 0, rest * hit, pull)
+        (row, column), (own, other) = pairs(p), pairs(q)
+        hits = own + other
+        beside = row * column * ((1 - hits) * missed[..., None] + hits * hit[..., None])
+        return one * diagonal[..., None] - (1 - one) * beside
 
 
 @component

@@ -8,7 +8,7 @@ import numpy as np
 
 from minimand.arrays import Array, cumulative_sum, log1pexp, namespace, over_expm1, sigmoid, times
 from minimand.component import Card, component
-from minimand.losses.classification import ClassLoss, class_shares
+from minimand.losses.classification import ClassLoss, class_shares, identity
 
 
 @component
@@ -44,17 +44,27 @@ class Ordinal(ClassLoss):
         """By η, θ₁ and the log gaps, [n, K]."""
         own = self.shares(score, target)
         xp = namespace(score)
-        odds = self._odds(score)
-        below, above = sigmoid(odds), sigmoid(-odds)
-        # sigmoid(a) - sigmoid(-b) of the two log-odds a and b around a class
-        both = below[..., :-1] * below[..., 1:] + above[..., :-1] * above[..., 1:]
-        middle = both * xp.tanh((odds[..., :-1] + odds[..., 1:]) / 2)
-        shift = own * xp.concat([-above[..., :1], middle, below[..., -1:]], axis=-1)
-        beyond = xp.flip(cumulative_sum(xp.flip(shift[..., 2:], axis=-1)), axis=-1)
+        shift = self._shift(score, own)
         first = xp.sum(shift, axis=-1, keepdims=True)
         size, within = gap_size(score), own[..., 1:-1]
-        by_gap = size * (beyond - within * above[..., 1:]) - within * over_expm1(size)
+        above = sigmoid(-self._odds(score)[..., 1:])
+        by_gap = size * (_beyond(shift) - within * above) - within * over_expm1(size)
         return xp.concat([-first, first, by_gap], axis=-1)
+
+    def curvature(self, score: Array, target: Array) -> Array:
+        """σ'(a) ∂a ∂aᵀ + σ'(b) ∂b ∂bᵀ, and what gaps are bent by on the diagonal, [n, K, K]."""
+        xp, own = namespace(score), self.shares(score, target)
+        odds, size, within = self._odds(score), gap_size(score), own[..., 1:-1]
+        root = xp.sqrt(sigmoid(odds) * sigmoid(-odds))
+        beyond, one = size * _beyond(own), xp.ones_like(score[..., :1])
+        lower = xp.concat([-one, one, beyond], axis=-1)
+        upper = xp.concat([-one, one, beyond + size * within], axis=-1)
+        lower = lower * xp.sum(root * own[..., 1:], axis=-1, keepdims=True)
+        upper = upper * xp.sum(root * own[..., :-1], axis=-1, keepdims=True)
+        bent = size * _beyond(self._shift(score, own)) + within * gap_bend(size, odds[..., 1:])
+        diagonal = xp.concat([0 * score[..., :2], bent], axis=-1)
+        outer = (x[..., :, None] * x[..., None, :] for x in (lower, upper))
+        return sum(outer) + identity(score) * diagonal[..., None]
 
     def response(self, score: Array) -> Array:
         """The probabilities of the K classes, [n, K]."""
@@ -85,11 +95,25 @@ class Ordinal(ClassLoss):
         parts = ([below, none], [none, above], [none, between, none])
         return sum(xp.concat(part, axis=-1) for part in parts)
 
+    def _shift(self, score: Array, own: Array) -> Array:
+        """sigmoid(a) - sigmoid(-b) of the log-odds a and b around the own class, [n, K]."""
+        xp, odds = namespace(score), self._odds(score)
+        below, above = sigmoid(odds), sigmoid(-odds)
+        both = below[..., :-1] * below[..., 1:] + above[..., :-1] * above[..., 1:]
+        middle = both * xp.tanh((odds[..., :-1] + odds[..., 1:]) / 2)
+        return own * xp.concat([-above[..., :1], middle, below[..., -1:]], axis=-1)
+
     def _odds(self, score: Array) -> Array:
         """θₖ - η, [n, K - 1]."""
         xp = namespace(score)
         first = score[..., 1:2] - score[..., :1]
         return cumulative_sum(xp.concat([first, gap_size(score)], axis=-1))
+
+
+def _beyond(x: Array) -> Array:
+    """The sum over the classes above each gap, [n, K - 2], of [n, K]."""
+    xp = namespace(x)
+    return xp.flip(cumulative_sum(xp.flip(x[..., 2:], axis=-1)), axis=-1)
 
 
 def gap_size(score: Array) -> Array:
@@ -108,3 +132,16 @@ def gap_loss(s: Array) -> Array:
     tiny = low < 1e-30
     ratio = xp.where(tiny, xp.ones_like(s), -xp.expm1(-low) / xp.where(tiny, xp.ones_like(s), low))
     return xp.where(wide, -xp.log1p(-high), -s - xp.log(ratio))
+
+
+def gap_bend(x: Array, b: Array) -> Array:
+    """By s = log x twice, of log(1 + e^{-b}) - log(1 - e^{-x}) where b grows with x, less σ'(b) x².
+
+    With t = ½ x coth(½ x) - 1 it is ½ x tanh(½ b) - ¼ x² + t + t²; only so is it exact near x = 0.
+    """
+    xp, ratio = namespace(x), over_expm1(x)
+    small = x < 0.1
+    y = xp.where(small, x * x, 0 * x)
+    t = y / 12 * (1 - y / 60 * (1 - y / 42 * (1 - y / 40)))
+    near = 0.5 * x * xp.tanh(0.5 * b) + (t + t * t - 0.25 * y)
+    return xp.where(small, near, ratio * (ratio + (x - 1)) - x * sigmoid(-b))

@@ -49,21 +49,19 @@ class Beta(Loss):
         )
 
     def gradient(self, score: Array, target: Array) -> Array:
-        p = _Parts(score, target)
-        a, b, phi = _binet_slope(p.a, p.log_a), _binet_slope(p.b, p.log_b), _binet_slope(p.phi, p.s)
-        by_mean = p.phi * p.mu * p.nu * p.gap + p.nu * (a - 0.5) - p.mu * (b - 0.5)
-        by_precision = p.phi * p.divergence + (a + b - phi - 0.5)
-        return namespace(score).stack([by_mean, by_precision], axis=-1)
+        p = _Slopes(score, target)
+        return namespace(score).stack([p.tilt + p.spread * p.lean, p.lift - 1], axis=-1)
 
     def curvature(self, score: Array, target: Array) -> Array:
-        xp, p = namespace(score), _Parts(score, target)
-        a, b = _binet_slope(p.a, p.log_a), _binet_slope(p.b, p.log_b)
-        aa, bb = _binet_bend(p.a, p.log_a), _binet_bend(p.b, p.log_b)
-        spread = p.mu * p.nu
-        lean = p.phi * (1 + (p.nu - p.mu) * p.gap) + 1 - a - b
-        means = spread * lean + p.nu * p.nu * aa + p.mu * p.mu * bb
-        both = p.phi * spread * p.gap + p.nu * aa - p.mu * bb
-        precisions = p.phi * p.divergence + (aa + bb - _binet_bend(p.phi, p.s))
+        xp, p = namespace(score), _Slopes(score, target)
+        lean, near_a, near_b = (gap * _growth(x, y) for x, y, gap in p.pairs)
+        trigammas = sum(_rise(x, x) + 1 / (x + SHIFT) for x in (p.a, p.b))
+        means = 2 * p.mu * p.nu + p.spread * (p.spread * trigammas - p.tilt * p.lean)
+        both = p.spread * (p.lean + lean)
+        x, y, total = (xp.where(p.large, n, SHIFT * xp.ones_like(n)) for n in (p.a, p.b, p.phi))
+        bends = _series(x, _bend) + _series(y, _bend) - _series(total, _bend)
+        small = p.lift + (p.a * near_a + p.b * near_b)
+        precisions = xp.where(p.large, p.phi * p.divergence + bends, small)
         rows = [[means, both], [both, precisions]]
         return xp.stack([xp.stack(row, axis=-1) for row in rows], axis=-2)
 
@@ -110,50 +108,116 @@ class _Parts:
         y = xp.where(y > 0, y, xp.full_like(y, 0.5))  # absent rows hold 0
         z, self.s = score[..., 0], score[..., 1]
         log_mu, log_nu = -log1pexp(-z), -log1pexp(z)
-        log_y, log_rest = xp.log(y), xp.log1p(-y)
+        self.log_y, self.log_rest = log_y, log_rest = xp.log(y), xp.log1p(-y)
         self.mu, self.nu, self.phi = sigmoid(z), sigmoid(-z), xp.exp(self.s)
         self.log_a, self.log_b = log_mu + self.s, log_nu + self.s
         self.a, self.b = xp.exp(self.log_a), xp.exp(self.log_b)
         self.gap = z - (log_y - log_rest)
         near = xp.abs(self.gap) < 1
         gap = xp.where(near, self.gap, 0 * z)
-        close = self.mu * gap + xp.log1p(self.mu * xp.expm1(-gap))
+        close = xp.log1p(
+            self.mu * above_tangent(-self.nu * gap) + self.nu * above_tangent(self.mu * gap)
+        )
         far = self.mu * (log_mu - log_y) + self.nu * (log_nu - log_rest)
         self.divergence = xp.where(near, close, far)
 
 
-LARGE = 16.0
+class _Slopes(_Parts):
+    """What the derivatives share.
+
+    `lean` is ψ(1 + a) - ψ(1 + b) - logit y, and `lift` is a (ψ(1 + a) - ψ(1 + φ) - log y) and the
+    same of b; where a and b are large, the part that grows with them is taken from the divergence.
+    """
+
+    def __init__(self, score: Array, target: Array) -> None:
+        super().__init__(score, target)
+        xp, a, b, phi = namespace(score), self.a, self.b, self.phi
+        self.tilt, self.spread = xp.tanh(0.5 * score[..., 0]), phi * self.mu * self.nu
+        self.pairs = ((a, b, phi * self.tilt), (a, phi, -b), (b, phi, -a))
+        odds, log_mu, log_nu = (_log_ratio(*pair) for pair in self.pairs)
+        small = odds - (self.log_y - self.log_rest)
+        each = a * (log_mu - self.log_y) + b * (log_nu - self.log_rest)
+        self.large = large = xp.minimum(a, b) > SHIFT
+        a, b = (xp.where(large, x, xp.ones_like(x)) for x in (a, b))
+        far = self.gap + xp.log1p(SHIFT * (b - a) / (a * (b + SHIFT)))
+        rest = (x * xp.log1p(SHIFT * y / (x * (phi + SHIFT))) for x, y in ((a, b), (b, a)))
+        rises = [gap * _rise(x, y) for x, y, gap in self.pairs]
+        self.lean = xp.where(large, far, small) + rises[0]
+        together = xp.where(large, phi * self.divergence + sum(rest), each)
+        self.lift = together + (self.a * rises[1] + self.b * rises[2])
+
+
+LARGE, SHIFT = 16.0, 8.0
 BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510)
 
 
 def _binet(x: Array, log_x: Array) -> Array:
     """R(x) = log Γ(x) - (x - ½) log x + x - ½ log 2π, which vanishes as x grows."""
-    series, small, large = _split(x, lambda n: 1 / (n * (n - 1)))
+    xp, large = namespace(x), x > LARGE
+    series = _series(xp.where(large, x, LARGE * xp.ones_like(x)), lambda n: 1 / (n * (n - 1)))
+    small = xp.where(large, xp.ones_like(x), x)
     near = special("gammaln", 1 + small) - (small + 0.5) * log_x + small
-    return namespace(x).where(large, series, near - 0.5 * math.log(2 * math.pi))
+    return xp.where(large, series, near - 0.5 * math.log(2 * math.pi))
 
 
-def _binet_slope(x: Array, log_x: Array) -> Array:
-    """x R'(x) = x ψ(x) - x log x + ½."""
-    series, small, large = _split(x, lambda n: -1 / n)
-    near = small * (special("digamma", 1 + small) - log_x) - 0.5
-    return namespace(x).where(large, series, near)
+def _bend(n: int) -> float:
+    """(n - 1) / n: the term B / (n (n - 1) xⁿ⁻¹), twice differentiated by log x, over B / xⁿ⁻¹."""
+    return (n - 1) / n
 
 
-def _binet_bend(x: Array, log_x: Array) -> Array:
-    """x (x R'(x))' = x ψ(x) + x² ψ'(x) - x log x - x."""
-    series, small, large = _split(x, lambda n: (n - 1) / n)
-    psi, trigamma = special("digamma", 1 + small), special("polygamma", 1, 1 + small)
-    near = small * (psi + small * trigamma - log_x - 1)
-    return namespace(x).where(large, series, near)
-
-
-def _split(x: Array, factor: Callable[[int], float]) -> tuple[Array, Array, Array]:
-    """(Σ factor(2k) B₂ₖ / x²ᵏ⁻¹ where x is large, x where it is small, whether it is large)."""
-    xp = namespace(x)
-    large = x > LARGE
-    inverse = 1 / xp.where(large, x, LARGE * xp.ones_like(x))
-    series = 0 * inverse
+def _series(x: Array, factor: Callable[[int], float]) -> Array:
+    """Σ factor(2k) B₂ₖ / x²ᵏ⁻¹ of a large x."""
+    inverse, total = 1 / x, 0 * x
     for k in range(len(BERNOULLI), 0, -1):
-        series = series * inverse * inverse + factor(2 * k) * BERNOULLI[k - 1]
-    return series * inverse, xp.where(large, xp.ones_like(x), x), large
+        total = total * inverse * inverse + factor(2 * k) * BERNOULLI[k - 1]
+    return total * inverse
+
+
+# ψ(1 + x) is log(x + 8) - 1/(x + 1) - ... - 1/(x + 7) and a series in 1/(x + 8), with the first of
+# these coefficients; its derivative by log x is a sum of the same kind, with the second.
+LEVEL = (0.0, -0.5, *(-x / n for n, B in enumerate(BERNOULLI, 1) for x in (B / 2, 0)))
+GROWTH = (0.0, *(SHIFT * j * LEVEL[j] - (j + 1) * LEVEL[j + 1] for j in range(len(LEVEL) - 1)))
+
+
+def _log_ratio(x: Array, y: Array, gap: Array) -> Array:
+    """log((x + 8) / (y + 8)) of gap = x - y."""
+    xp, gap = namespace(x), gap / (y + SHIFT)
+    near = xp.abs(gap) < 0.5
+    return xp.where(near, xp.log1p(xp.where(near, gap, 0 * gap)), xp.log((x + SHIFT) / (y + SHIFT)))
+
+
+def _rise(x: Array, y: Array) -> Array:
+    """(ψ(1 + x) - ψ(1 + y) - log((x + 8) / (y + 8))) / (x - y), and its limit at x = y."""
+    u, v = 1 / (x + SHIFT), 1 / (y + SHIFT)
+    return sum(1 / ((x + k) * (y + k)) for k in range(1, int(SHIFT))) - u * v * _secant(LEVEL, u, v)
+
+
+def _growth(x: Array, y: Array) -> Array:
+    """The same of the derivative of ψ(1 + x) by log x, its logarithm not left out."""
+    u, v = 1 / (x + SHIFT), 1 / (y + SHIFT)
+    inverse = [1 / ((x + k) * (y + k)) for k in range(1, int(SHIFT))]
+    terms = ((k * k - x * y) * part * part for k, part in enumerate(inverse, 1))
+    return sum(terms) + u * v * (SHIFT - _secant(GROWTH, u, v))
+
+
+def _secant(coefficients: tuple[float, ...], u: Array, v: Array) -> Array:
+    """(P(u) - P(v)) / (u - v) of a polynomial P, without cancellation."""
+    slope = height = 0 * u
+    for coefficient in reversed(coefficients):
+        slope, height = slope * u + height, height * v + coefficient
+    return slope
+
+
+def above_tangent(x: Array) -> Array:
+    """exp(x) - 1 - x without cancellation.
+
+    >>> float(above_tangent(np.array(1e-20)))
+    5e-41
+    """
+    xp = namespace(x)
+    small = xp.abs(x) < 0.01
+    near = xp.where(small, x, 0 * x)
+    series = xp.ones_like(x)
+    for k in range(8, 2, -1):
+        series = 1 + near / k * series
+    return xp.where(small, near * near / 2 * series, xp.expm1(x) - x)

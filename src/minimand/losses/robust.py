@@ -1,17 +1,20 @@
-"""Losses of the residual that outliers hardly move: their pull fades, and they are not convex."""
+"""Losses of the residual that outliers hardly move: redescending ones, and Huber's with a scale."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import MappingProxyType
+from typing import Annotated
 
 import numpy as np
 
-from minimand.arrays import Array, namespace, positive_part
-from minimand.component import Card, Positive, Range, component
-from minimand.losses.base import PointwiseLoss
-from minimand.losses.regression import ResidualLoss
+from minimand.arrays import Array, clamp, cumulative_sum, namespace, positive_part, to_float
+from minimand.component import Card, Interval, NonNegative, Positive, Range, component
+from minimand.losses.base import JointLoss, PointwiseLoss, check_finite, crossing
+from minimand.losses.regression import ResidualLoss, weighted_quantile
 
+LEAST_SCALE = 1e-9
 TABLE = "Holland and Welsch (1977), Robust regression using iteratively reweighted least-squares"
 
 
@@ -151,6 +154,137 @@ class TukeyBiweight(RedescendingLoss):
         """1 - (r/c)², and 0 beyond c."""
         t = r / self.scale
         return positive_part((1 - t) * (1 + t))
+
+
+@component
+class HuberWithScale(JointLoss):
+    """Huber's loss of residuals in units of their own scale σ, which is estimated with the scores.
+
+    σ is the number at which the loss is least: the one where the mean of min(r² / σ², ε²) is 1. So
+    a target in other units changes nothing, and no δ has to be known; given σ, residuals beyond
+    ε σ count as outliers. Convex in scores and σ together. One value for the whole batch (the last
+    axis, if there are more); weights count as repeated examples do.
+
+    Where so many residuals are 0 that no more than a share 1 / ε² of the examples is left, σ is 0
+    and the loss is 2 ε mean |r|; a `least` scale above 0 makes it smooth there.
+
+    >>> import numpy as np
+    >>> score, target = np.array([1.0, -1.0, 1.0, 60.0]), np.zeros(4)
+    >>> float(HuberWithScale(epsilon=1.5).scale(score, target).round(4))
+    1.3093
+    >>> float(HuberWithScale(epsilon=1.5)(score, target).round(4))
+    46.1456
+    """
+
+    epsilon: Annotated[float, Interval(1.0, math.inf, "neither")] = 1.35
+    least: NonNegative = 0.0
+    card = Card(
+        formula="min over σ ≥ least of mean(σ + σ H(r/σ)), H(u) = u² if |u| ≤ ε, else 2 ε |u| - ε²",
+        source="Huber (1981), Robust Statistics, section 7.7; Owen (2007), A robust hybrid of "
+        "lasso and ridge regression",
+        use="the centre of the conditional distribution under moderate contamination, when the "
+        "size of ordinary errors is not known",
+        target="real",
+        convex=True,
+        kinks="so many r = 0 that σ = 0",
+        bounded_influence=True,
+        symmetric=True,
+        search=MappingProxyType({"epsilon": Range(1.1, 3.0)}),
+    )
+
+    def joint(self, score: Array, target: Array, weight: Array) -> Array:
+        """σ + mean of σ H(r / σ) over the last axis, at the best σ."""
+        xp = namespace(score, weight)
+        given = self.settled(score, target, weight)
+        return xp.sum(_shares(weight) * given.value(score, target), axis=-1)
+
+    def gradient(self, score: Array, target: Array) -> Array:
+        """2 max(-ε, min(r / σ, ε)) / n: by the envelope theorem σ counts as given."""
+        slope = self.settled(score, target).gradient(score, target)
+        return slope / score.shape[-1]
+
+    def scale(self, score: Array, target: Array, weight: Array | None = None) -> Array:
+        """The best σ, for each set: σ² = min over k of Σ_{i ≤ k} w r² / (1 - ε² Σ_{i > k} w).
+
+        The examples are ordered by the size of r, and their weights w sum to 1.
+        """
+        xp = namespace(score)
+        square = (score - to_float(target, score)) ** 2
+        order = xp.argsort(square, axis=-1)
+        share = _shares(xp.ones_like(square) if weight is None else weight)
+        share = xp.take_along_axis(share, order, axis=-1)
+        inner = cumulative_sum(share * xp.take_along_axis(square, order, axis=-1))
+        room = 1 - self.epsilon**2 * (1 - cumulative_sum(share))
+        open_ = room > 1e-12
+        square = xp.where(open_, inner / xp.where(open_, room, 1), inner[..., -1:])
+        best = xp.min(square, axis=-1)
+        free = best > self.least**2
+        root = xp.sqrt(xp.where(free, best, xp.ones_like(best)))
+        return xp.where(free, root, self.least * xp.ones_like(root))
+
+    def settled(self, score: Array, target: Array, weight: Array | None = None) -> GivenScale:
+        """The loss of each example once σ is known; mean, slopes and `scale` are those of this."""
+        return GivenScale(self.epsilon, self.scale(score, target, weight)[..., None])
+
+    def guarded(self, target: Array, weight: Array) -> HuberWithScale:
+        """The same with a least scale, far below the spread of the targets but not below rounding.
+
+        Where rows are fitted exactly, steps towards a scale of 0 would end in noise.
+        """
+        share = _shares(weight)
+        spread = share @ np.abs(target - share @ target) or share @ np.abs(target) or 1.0
+        return replace(self, least=max(self.least, LEAST_SCALE * float(spread)))
+
+    def constant(self, target: Array, weight: Array | None = None) -> Array:
+        """The location that Huber's proposal 2 estimates along with the scale."""
+        y = np.asarray(target, dtype=float)
+        share = _shares(np.ones(y.shape) if weight is None else np.asarray(weight, dtype=float))
+
+        def rise(constant: float) -> tuple[float, float]:
+            score = np.full(y.shape, constant)
+            given = self.settled(score, y, share)
+            bends, r = share * given.curvature(score, y), score - y
+            twist, bend = float(bends @ (r * r)), float(bends.sum())
+            if twist > 0 and given.scale > self.least:
+                bend -= float(bends @ r) ** 2 / twist
+            return float(share @ given.gradient(score, y)), bend
+
+        low, high = float(np.min(y)), float(np.max(y))
+        return crossing(rise, low, high, float(weighted_quantile(y, 0.5, weight)), 1e-14)
+
+    def check_target(self, target: Array) -> None:
+        """Every target must be a finite number."""
+        check_finite(self, target)
+
+
+class GivenScale(ResidualLoss):
+    """σ + σ H(r / σ) for a given σ, which may be 0."""
+
+    def __init__(self, epsilon: Array, scale: Array):
+        self.epsilon, self.scale = epsilon, scale
+
+    def rho(self, r: Array) -> Array:
+        inner = self.slope(r)
+        return self.scale * (1 - 0.25 * inner * inner) + inner * r
+
+    def slope(self, r: Array) -> Array:
+        xp = namespace(r)
+        flat = self.scale <= 0
+        u = r / xp.where(flat, xp.ones_like(self.scale), self.scale)
+        return 2 * xp.where(flat, self.epsilon * xp.sign(r), clamp(u, self.epsilon))
+
+    def bend(self, r: Array) -> Array:
+        xp = namespace(r)
+        inside = (self.scale > 0) & (xp.abs(r) <= self.epsilon * self.scale)
+        least = xp.where(self.scale > 0, self.scale, xp.ones_like(self.scale))
+        return xp.where(inside, 2 / least * xp.ones_like(r), xp.zeros_like(r))
+
+
+def _shares(weight: Array) -> Array:
+    """Weights over the last axis as shares of their sum; all 0 stay 0."""
+    xp = namespace(weight)
+    total = xp.sum(weight, axis=-1, keepdims=True)
+    return weight / xp.where(total > 0, total, xp.ones_like(total))
 
 
 def lowest(loss: PointwiseLoss, target: Array, weight: Array | None = None) -> Array:

@@ -14,6 +14,7 @@ import numpy as np
 from minimand.arrays import Array, namespace, special, stop_gradient, to_float
 from minimand.component import Card, Fraction, Positive, Range, component
 from minimand.losses.base import Loss, reject
+from minimand.losses.proportion import above_tangent
 from minimand.losses.regression import ResidualLoss, weighted_quantile
 
 LEAST_SPREAD = 1e-12
@@ -22,7 +23,8 @@ LEAST_SPREAD = 1e-12
 class ScaleLoss(Loss):
     """ρ(u) + log σ of the standardised residual u = (target - location) / σ, with log σ = h s.
 
-    `s` is the second score and `h` is `share`. Subclasses give ρ, ρ', ρ'' and (u ρ')'.
+    `s` is the second score and `h` is `share`. Subclasses give ρ, ρ', ρ'' / σ², (u ρ')' and
+    1 - u ρ'.
     """
 
     score_axes = 1
@@ -36,12 +38,16 @@ class ScaleLoss(Loss):
         """ρ'(u)."""
         raise NotImplementedError
 
-    def bend(self, u: Array) -> Array:
-        """ρ''(u)."""
+    def bend(self, u: Array, score: Array, target: Array) -> Array:
+        """ρ''(u) / σ²."""
         raise NotImplementedError
 
     def twist(self, u: Array) -> Array:
         """(u ρ')' = ρ'(u) + u ρ''(u)."""
+        raise NotImplementedError
+
+    def slack(self, u: Array, within: Array) -> Array:
+        """1 - u ρ'(u), of `within` = 1 - |u|, which is exact where it nearly vanishes."""
         raise NotImplementedError
 
     def value(self, score: Array, target: Array) -> Array:
@@ -51,15 +57,15 @@ class ScaleLoss(Loss):
     def gradient(self, score: Array, target: Array) -> Array:
         """[-ρ'(u) / σ, h (1 - u ρ'(u))] for each example."""
         u = self._standardised(score, target)
-        slope = self.slope(u)
-        pull = self._over_scale(slope, score)
-        return namespace(score).stack([-pull, self.share * (1 - u * slope)], axis=-1)
+        pull = self._over_scale(self.slope(u), score)
+        slack = self.slack(u, self._within(score, target, u))
+        return namespace(score).stack([-pull, self.share * slack], axis=-1)
 
     def curvature(self, score: Array, target: Array) -> Array:
         """[[ρ'' / σ², h (u ρ')' / σ], [the same, h² u (u ρ')']] for each example."""
         xp, u = namespace(score), self._standardised(score, target)
         twist = self.twist(u)
-        here = self._over_scale(self._over_scale(self.bend(u), score), score)
+        here = self.bend(u, score, target)
         both = self.share * self._over_scale(twist, score)
         rows = [[here, both], [both, self.share**2 * u * twist]]
         return xp.stack([xp.stack(row, axis=-1) for row in rows], axis=-2)
@@ -74,6 +80,16 @@ class ScaleLoss(Loss):
 
     def _standardised(self, score: Array, target: Array) -> Array:
         return self._over_scale(to_float(target, score) - score[..., 0], score)
+
+    def _within(self, score: Array, target: Array, u: Array, unit: Array = 1.0) -> Array:
+        """1 - |u| of residuals in `unit` σ; where σ is nearly 1, by the series of e^{-log σ}."""
+        xp, x = namespace(score), -self.share * score[..., 1]
+        size, lost = (d / unit for d in distance(to_float(target, score), score[..., 0]))
+        near = xp.abs(x) < 1e-3
+        x = xp.where(near, x, 0 * x)
+        short = (1 - size) - lost
+        exact = ((1 - size) - x) - (lost - short * x + size * above_tangent(x))
+        return xp.where(near, exact, 1 - xp.abs(u))
 
     def _over_scale(self, x: Array, score: Array) -> Array:
         """x / σ, in two steps, so that 0 / σ is 0 however small σ is."""
@@ -110,11 +126,14 @@ class GaussianNLL(ScaleLoss):
     def slope(self, u: Array) -> Array:
         return u
 
-    def bend(self, u: Array) -> Array:
-        return namespace(u).ones_like(u)
+    def bend(self, u: Array, score: Array, target: Array) -> Array:
+        return self._over_scale(namespace(u).ones_like(u), score) ** 2
 
     def twist(self, u: Array) -> Array:
         return 2 * u
+
+    def slack(self, u: Array, within: Array) -> Array:
+        return within * (1 + namespace(u).abs(u))
 
     def constant(self, target: Array, weight: Array | None = None) -> Array:
         """The mean and the log of the variance."""
@@ -188,17 +207,25 @@ class LaplaceNLL(ScaleLoss):
         proper=True,
     )
 
-    def rho(self, u: Array) -> Array:
-        return namespace(u).abs(u)
+    def value(self, score: Array, target: Array) -> Array:
+        """s + |u|; with s + |y - m| in one where σ is nearly 1."""
+        xp, s = namespace(score), score[..., 1]
+        size, lost = distance(to_float(target, score), score[..., 0])
+        near = xp.abs(s) < 1
+        exact = (s + size) + (lost + size * xp.expm1(-xp.where(near, s, 0 * s)))
+        return xp.where(near, exact, s + xp.abs(self._standardised(score, target)))
 
     def slope(self, u: Array) -> Array:
         return namespace(u).sign(u)
 
-    def bend(self, u: Array) -> Array:
+    def bend(self, u: Array, score: Array, target: Array) -> Array:
         return namespace(u).zeros_like(u)
 
     def twist(self, u: Array) -> Array:
         return namespace(u).sign(u)
+
+    def slack(self, u: Array, within: Array) -> Array:
+        return within
 
     def constant(self, target: Array, weight: Array | None = None) -> Array:
         """The median and the log of the mean absolute distance from it."""
@@ -250,17 +277,23 @@ class StudentT(ScaleLoss):
         root, small, _ = self._folded(u)
         return (self.df + 1) / root * small / (1 + small * small)
 
-    def bend(self, u: Array) -> Array:
-        _, small, inside = self._folded(u)
-        square = small * small
-        side = namespace(u).where(inside, namespace(u).ones_like(u), -square)
-        return (self.df + 1) / self.df * side * (1 - square) / (1 + square) ** 2
+    def bend(self, u: Array, score: Array, target: Array) -> Array:
+        root, small, inside = self._folded(u)
+        xp, square = namespace(u), small * small
+        side = self._fall(u / root, self._within(score, target, u / root, root), small, inside)
+        shrunk = self._over_scale(xp.where(inside, xp.ones_like(u), xp.abs(small)), score)
+        return (self.df + 1) / self.df * side / (1 + square) ** 2 * shrunk * shrunk
 
     def twist(self, u: Array) -> Array:
         root, small, inside = self._folded(u)
         square = small * small
         side = namespace(u).where(inside, namespace(u).ones_like(u), square)
         return 2 * (self.df + 1) / root * small * side / (1 + square) ** 2
+
+    def slack(self, u: Array, within: Array) -> Array:
+        """(1 - u²) / (1 + u² / ν)."""
+        _, small, inside = self._folded(u)
+        return self._fall(u, within, small, inside) / (1 + small * small)
 
     def constant(self, target: Array, weight: Array | None = None) -> Array:
         """The maximum-likelihood location and scale, by the EM algorithm of Lange et al."""
@@ -280,6 +313,12 @@ class StudentT(ScaleLoss):
         df = self.df + 0.0 * target
         gammas = special("gammaln", 0.5 * df) - special("gammaln", 0.5 * (df + 1))
         return gammas + 0.5 * namespace(df).log(math.pi * df)
+
+    def _fall(self, x: Array, within: Array, small: Array, inside: Array) -> Array:
+        """1 - x² of `within` = 1 - |x|, times the square of `small` where u is not `inside`."""
+        xp = namespace(x)
+        shrink = xp.where(inside, xp.ones_like(x), xp.abs(small))
+        return (within * shrink) * ((1 + xp.abs(x)) * shrink)
 
     def _folded(self, u: Array) -> tuple[Any, Array, Array]:
         """√ν, and a = u / √ν, or 1 / a where a is beyond 1: nothing overflows."""
@@ -340,3 +379,15 @@ class VonMises(ResidualLoss):
         """log(2π I₀(κ)) - κ."""
         concentration = self.concentration + 0.0 * target
         return namespace(concentration).log(2 * math.pi * special("i0e", concentration))
+
+
+def distance(x: Array, y: Array) -> tuple[Array, Array]:
+    """|x - y| and what its rounding lost; the two add up exactly (Knuth, TAOCP 4.2.2, theorem B).
+
+    >>> [float(part) for part in distance(np.array(1.0), np.array(1e-20))]
+    [1.0, -1e-20]
+    """
+    xp, gap = namespace(x, y), x - y
+    shift = gap - x
+    lost = (x - (gap - shift)) - (y + shift)
+    return xp.abs(gap), xp.where(gap < 0, -lost, lost)

@@ -44,19 +44,26 @@ class Brier(ShareLoss):
 
     def gradient(self, score: Array, target: Array) -> Array:
         """2 pₖ gₖ with gₖ = Σⱼ pⱼ (eₖ - eⱼ) of the errors e = p - q, [n, K]."""
-        return 2 * softmax(score) * _mean_excess(score, self.shares(score, target))
+        q = self.shares(score, target)
+        return 2 * softmax(score) * (_lead(score, q) - q * _distance(score))
 
     def curvature(self, score: Array, target: Array) -> Array:
-        """-2 pₖ pⱼ (gₖ + gⱼ + pₖ + pⱼ - Σ p²) off the diagonal, [n, K, K].
+        """2 pₖ pⱼ (3 Σ p² - 2 (p_y + pₖ + pⱼ) + [k = y] + [j = y]) for an index y, [n, K, K].
 
-        On it 2 pₖ (gₖ (1 - 2 pₖ) + pₖ dₖ), where dₖ is the squared distance of p and corner k.
+        On the diagonal 2 pₖ (gₖ (1 - 2 pₖ) + pₖ dₖ), where dₖ is the squared distance of p and
+        corner k; for k = y it is 2 pₖ dₖ (3 pₖ - 1).
         """
-        p, rest = softmax_and_rest(score)
-        excess, one = _mean_excess(score, self.shares(score, target)), identity(score)
-        diagonal = p * (excess * (rest - p) + p * _distance(score))
-        (row, column), (first, second) = _pairs(p), _pairs(excess)
-        beside = row * column * (first + second + _overlap(score))
-        return 2 * (one * diagonal[..., None] - (1 - one) * beside)
+        xp = namespace(score)
+        (p, rest), q, one = softmax_and_rest(score), self.shares(score, target), identity(score)
+        excess, pull = _by_third(score)
+        diagonal = _lead(score, q) * (rest - p) + _distance(score) * (p * (1 - q) + q * excess)
+        (row, column), (own, other) = pairs(p), pairs(q)
+        hits = own * pull + other * xp.matrix_transpose(pull)
+        squares, mean = (xp.sum(x * p, axis=-1)[..., None, None] for x in (p, q))
+        left, beside = xp.sum(q, axis=-1)[..., None, None] - (own + other), row * column
+        mean = mean - (own * row + other * column)
+        missed = left * (2 * (row + column) - 3 * squares) + 2 * mean
+        return 2 * (one * (p * diagonal)[..., None] - (1 - one) * beside * (hits + missed))
 
     def _error(self, score: Array, target: Array) -> Array:
         """p - q, without cancellation where a probability and its share are both near 1."""
@@ -93,12 +100,11 @@ class Sparsemax(ShareLoss):
         """½ ‖p - q‖² + Σₖ qₖ max(0, τ - zₖ): the definition as a sum of parts >= 0."""
         xp = namespace(score)
         q, distance = self.shares(score, target), above_threshold(score)
-        p = positive_part(distance)
-        return xp.sum(0.5 * (p - q) ** 2 + q * positive_part(-distance), axis=-1)
+        return xp.sum(0.5 * _error(score, distance, q) ** 2 + q * positive_part(-distance), axis=-1)
 
     def gradient(self, score: Array, target: Array) -> Array:
         """sparsemax(score) minus the target's shares, [n, K]."""
-        return positive_part(above_threshold(score)) - self.shares(score, target)
+        return _error(score, above_threshold(score), self.shares(score, target))
 
     def curvature(self, score: Array, target: Array) -> Array:
         """diag(s) - s sᵀ / Σ s of the indicator s of the support, [n, K, K]."""
@@ -117,19 +123,30 @@ class Sparsemax(ShareLoss):
         return class_shares(target, weight)
 
 
-def _mean_excess(score: Array, q: Array) -> Array:
-    """Σⱼ pⱼ (eₖ - eⱼ) of e = p - q as Σⱼ qⱼ (pₖ + pⱼ - Σ p² - [k = j]), whose terms are exact."""
-    beside = (1 - identity(score)) * _overlap(score)
-    return namespace(score).sum(q[..., None, :] * beside, axis=-1) - q * _distance(score)
-
-
-def _overlap(score: Array) -> Array:
-    """pₖ + pⱼ - Σ p², [n, K, K], exact for nearly equal scores and in the tails."""
+def _lead(score: Array, q: Array) -> Array:
+    """Σ_{j ≠ k} qⱼ (pₖ + pⱼ - Σ p²), [n, K], exact for nearly equal scores and in the tails."""
     xp = namespace(score)
-    p, other = _pairs(softmax(score))
-    high, low = _pairs(xp.clip(score, xp.finfo(score.dtype).min / 2, None))  # -∞ less -∞ is NaN
-    gap = (p + other) * xp.tanh((high - low) / 2)  # pₖ - pⱼ
-    return xp.maximum(*_pairs(xp.sum(other * gap, axis=-1))) + xp.minimum(p, other)
+    (p, other), (gap, _) = pairs(softmax(score)), gaps(score)
+    overlap = xp.maximum(*pairs(xp.sum(other * gap, axis=-1))) + xp.minimum(p, other)
+    return xp.sum(q[..., None, :] * (1 - identity(score)) * overlap, axis=-1)
+
+
+def _by_third(score: Array) -> tuple[Array, Array]:
+    """3 pₖ - 1 [n, K] and 4 pₖ + 2 pⱼ - 1 - 3 Σ p² [n, K, K], exact where they nearly vanish.
+
+    Both do where n = 3 equal scores tower over the others, the second also where the k-th does.
+    Hence sums of pₖ - pⱼ over the n scores near the k-th, and of pⱼ over the others.
+    """
+    xp, p = namespace(score), softmax(score)
+    gap, near = gaps(score)
+    close, (row, column) = near * gap, pairs(p)
+    count, gain = xp.sum(near, axis=-1), xp.sum(close, axis=-1)
+    far = (1 - near) * column
+    beyond, squares = xp.sum(far, axis=-1), xp.sum(far * column, axis=-1)
+    excess = (3 - count) * p + (gain - beyond)
+    shared = xp.sum(close * excess[..., None, :], axis=-1) + excess * beyond - 3 * squares
+    counted = (1 - count)[..., None] * row + 2 * xp.where(near > 0, row, column)
+    return excess, counted + (shared[..., None] + 2 * (gain[..., None] - close))
 
 
 def _distance(score: Array) -> Array:
@@ -139,19 +156,55 @@ def _distance(score: Array) -> Array:
     return rest**2 + namespace(score).sum(others, axis=-1)
 
 
-def _pairs(x: Array) -> tuple[Array, Array]:
+def gaps(score: Array) -> tuple[Array, Array]:
+    """pₖ - pⱼ of p = softmax(score) without cancellation, and 1 where the scores are near, else 0.
+
+    Near is less than 1 apart. Both are [n, K, K].
+    """
+    xp = namespace(score)
+    p, other = pairs(softmax(score))
+    high, low = pairs(xp.clip(score, xp.finfo(score.dtype).min / 2, None))  # -∞ less -∞ is NaN
+    apart = high - low
+    return (p + other) * xp.tanh(apart / 2), xp.astype(xp.abs(apart) < 1, score.dtype)
+
+
+def pairs(x: Array) -> tuple[Array, Array]:
     """xₖ and xⱼ, which broadcast to [n, K, K]."""
     return x[..., :, None], x[..., None, :]
 
 
 def above_threshold(z: Array) -> Array:
-    """z - τ over the last axis, where τ makes Σ max(0, z - τ) = 1."""
+    """z - τ over the last axis, where τ makes Σ max(0, z - τ) = 1.
+
+    Its sums are of halves of the digits, which add up exactly, so that no small share cancels.
+    """
     xp = namespace(z)
-    z = z - xp.max(z, axis=-1, keepdims=True)
-    ordered = -xp.sort(-z, axis=-1)
-    sums = cumulative_sum(ordered)
+    top = xp.max(z, axis=-1, keepdims=True)
+    level = xp.maximum(z, top - 2)  # what is so far below has no share
+    coarse, fine = _below(-xp.sort(-level, axis=-1), top)
     counts = xp.astype(1 + arange(z.shape[-1], z), z.dtype)
-    inside = 1 + counts * ordered > sums
-    size = xp.sum(xp.astype(inside, z.dtype), axis=-1, keepdims=True)
-    supported = xp.where(inside, ordered, xp.zeros_like(ordered))
-    return z - (xp.sum(supported, axis=-1, keepdims=True) - 1) / size
+    share = 1 + (counts * coarse - cumulative_sum(coarse)) + (counts * fine - cumulative_sum(fine))
+    inside = xp.astype(share > 0, z.dtype)
+    size, high, low = (xp.sum(inside * x, axis=-1, keepdims=True) for x in (1, coarse, fine))
+    coarse, fine = _below(level, top)
+    return ((1 + (size * coarse - high)) + (size * fine - low)) / size + (z - level)
+
+
+def _below(z: Array, top: Array) -> tuple[Array, Array]:
+    """z - top of the coarse halves of their digits, and of the fine halves."""
+    xp = namespace(z)
+    grain = 2.0 ** (math.log2(xp.finfo(z.dtype).eps) // 2)
+
+    def fine(x: Array) -> Array:
+        split = xp.where(xp.abs(x) < 1 / grain, x, xp.zeros_like(x))  # others have no fine half
+        return split - grain * xp.round(split / grain)
+
+    return (z - fine(z)) - (top - fine(top)), fine(z) - fine(top)
+
+
+def _error(score: Array, distance: Array, q: Array) -> Array:
+    """p - q of the shares p = max(0, distance), without cancellation where both are nearly 1."""
+    xp, p = namespace(score), positive_part(distance)
+    top = xp.argmax(score, axis=-1, keepdims=True) == arange(score.shape[-1], score)
+    others = xp.sum(xp.where(top, xp.zeros_like(p), p), axis=-1, keepdims=True)
+    return p * (1 - q) - xp.where(top, others, 1 - p) * q

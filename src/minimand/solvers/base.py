@@ -52,9 +52,10 @@ class Solution:
 
 @dataclass
 class Run:
-    """What a solver hands back: a point θ, how it ended, its history, and duals if it has any.
+    """What a solver hands back: a point θ, how it ended and its history.
 
-    `duals` [n, K] are slopes of the weighted loss; the certificate checks them against the data.
+    `duals` [n, J] are slopes of the weighted loss, which the certificate checks against the data.
+    `ahead` is where one more step would lead: taken, unless the objective is higher there.
     """
 
     theta: Array
@@ -62,6 +63,7 @@ class Run:
     converged: bool
     history: History
     duals: Array | None = None
+    ahead: Array | None = None
 
 
 class History:
@@ -87,6 +89,10 @@ class Solver(Component):
     def suits(self, objective: Objective, shape: Shape) -> str:
         """Why this solver is right for such a problem; empty if it cannot solve it."""
         raise NotImplementedError
+
+    def pays(self, shape: Shape) -> bool:
+        """Whether it is worth choosing for a problem of that size."""
+        return True
 
     def minimise(
         self,
@@ -121,13 +127,17 @@ class Solver(Component):
         """Minimise a problem that has been checked, and certify what comes out."""
         with blas().limit(limits=1, user_api="blas"):
             run = self.run(problem, budget)
-            value, certificate = certify(problem, run.theta, run.duals)
+            theta = run.theta if run.ahead is None else run.ahead
+            value, certificate = certify(problem, theta, run.duals)
+            if theta is not run.theta and not value <= run.history.lines["value"][-1]:
+                theta = run.theta
+                value, certificate = certify(problem, theta, run.duals)
         status, converged = run.status, run.converged
         if converged and not certificate.near(value):
             status, converged = f"{status}, which its certificate does not bear out", False
         return Solution(
             value,
-            problem.params(run.theta),
+            problem.params(theta),
             certificate,
             status,
             converged,

@@ -45,7 +45,7 @@ class Convergence:
     @property
     def accelerated(self) -> float:
         """1 - 1 / √κ."""
-        return 1 - 1 / np.sqrt(self.condition)
+        return 1 - float(self.condition) ** -0.5
 
     def summary(self) -> str:
         """The measurements in a sentence each."""

@@ -102,9 +102,8 @@ class ScaledGradient:
 class Decrement:
     """What a quadratic model has left to gain, as a share of the objective."""
 
-    def __init__(self, tolerance: float):
-        self.tolerance = tolerance
-        self.highest = 0.0
+    def __init__(self, tolerance: float, highest: float = 0.0):
+        self.tolerance, self.highest = tolerance, highest
 
     def __call__(self, problem: Problem, point: Point, step: Array) -> float:
         """-½ gᵀ step / |value|."""
@@ -121,27 +120,30 @@ def descend(
     stop: Stop,
     max_iterations: int,
     budget: Budget,
+    start: Point | None = None,
+    history: History | None = None,
 ) -> Run:
-    """Go along `direction` by `search` until `stop` is content."""
-    point = problem.at(problem.start)
+    """Go along `direction` by `search` until `stop` is content; append to the history of before."""
+    point = start or problem.at(problem.start)
     if not np.all(np.isfinite(point.gradient)):
         problem.design.check_finite()
-    history, share = History(problem), 0.0
+    history, share = history or History(problem), 0.0
     for iteration in range(max_iterations + 1):
         step = direction(point)
         left = stop(problem, point, step)
         history.add(point.value, problem.slope_size(point.gradient), share)
         if left <= stop.tolerance:
-            return Run(point.theta, f"converged in {iteration} steps", True, history)
+            status, ahead = f"converged in {iteration} steps", point.theta + step
+            return Run(point.theta, status, True, history, ahead=ahead)
         if iteration == max_iterations or budget.spent():
             why = budget.reason or f"the limit of {max_iterations} steps"
             break
-        ahead, share = search(problem, point, step)
-        if ahead is None:
+        reached, share = search(problem, point, step)
+        if reached is None:
             why = "rounding: no step lowers the objective further"
             break
-        direction.learn(point, ahead)
-        point = ahead
+        direction.learn(point, reached)
+        point = reached
     size = history.lines["gradient_norm"][-1]
     near = why.startswith("rounding") and left <= np.sqrt(stop.tolerance)
     return Run(point.theta, f"ended by {why}; scaled gradient {size:.1e}", near, history)

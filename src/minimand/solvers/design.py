@@ -81,6 +81,12 @@ class Design:
         """The rows of a block times numbers [m, 1]."""
         raise NotImplementedError
 
+    def reach(self) -> Array:
+        """The largest size of an entry in each column of X - 1 centreᵀ."""
+        ends = [np.ravel(_dense(end)) for end in (self.X.min(axis=0), self.X.max(axis=0))]
+        reach: Array = np.abs(ends - self.centre).max(axis=0)
+        return reach
+
     def check_finite(self) -> None:
         """Raise `DataError`, naming row and column, if a number is NaN or infinite."""
         raise NotImplementedError
@@ -125,6 +131,24 @@ class Design:
         gram[:-1, -1] = gram[-1, :-1]
         return self.centred(gram), self._pulled(sums, slopes.sum(axis=0))
 
+    def grams(self, bends: Array, dtype: Any = np.float64) -> Array:
+        """Zᵀ diag(bends[:, a, b]) Z for all a and b of bends [n, K, K], [K, K, p + 1, p + 1]."""
+        k = bends.shape[-1]
+        grams = np.zeros((k, k, self.columns + 1, self.columns + 1))
+        lower = [(a, b) for a in range(k) for b in range(a + 1)]
+        for rows, block in self.blocks():
+            plain = block.astype(dtype, copy=False)
+            for a, b in lower:
+                by = bends[rows, a, b]
+                grams[a, b, :-1, :-1] += _dense(self.scaled(block, by[:, None], dtype).T @ plain)
+                grams[a, b, -1, :-1] += block.T @ by
+        grams[..., -1, -1] = bends.sum(axis=0)
+        grams[..., :-1, -1] = grams[..., -1, :-1]
+        self.centred(grams)
+        for a, b in lower:
+            grams[b, a] = grams[a, b]
+        return grams
+
     def outer(self) -> Array:
         """(X - 1 centreᵀ)(X - 1 centreᵀ)ᵀ, [n, n]."""
         self.readings += 1
@@ -133,12 +157,13 @@ class Design:
         return both - inner - inner[:, None] + self.centre @ self.centre
 
     def centred(self, gram: Array) -> Array:
-        """Zᵀ H Z of [X 1]ᵀ H [X 1], in place."""
-        gram[:-1] -= np.outer(self.centre, gram[-1])
-        gram[:, :-1] -= np.outer(gram[:, -1], self.centre)
-        gram[:-1][self.constant], gram[:, :-1][:, self.constant] = 0.0, 0.0
+        """Zᵀ H Z of [X 1]ᵀ H [X 1], [..., p + 1, p + 1], in place."""
+        gram[..., :-1, :] -= self.centre[:, None] * gram[..., -1:, :]
+        gram[..., :-1] -= gram[..., -1:] * self.centre
+        gram[..., :-1, :][..., self.constant, :] = 0.0
+        gram[..., :-1][..., self.constant] = 0.0
         if not self.intercept:
-            gram[-1], gram[:, -1] = 0.0, 0.0
+            gram[..., -1, :], gram[..., -1] = 0.0, 0.0
         return gram
 
     def affine(self, theta: Array) -> tuple[Array, Array]:
@@ -172,8 +197,8 @@ class Dense(Design):
 
     def __init__(self, X: Array, intercept: bool):
         super().__init__(X, intercept)
-        some = min(SAMPLE, max(64, 8 * BLOCK // self.columns))
-        sample = np.asarray(X[:: max(1, self.rows // some)], dtype=np.float64)
+        some = min(SAMPLE, max(64, 2 * BLOCK // self.columns))
+        sample = np.array(X[:: max(1, self.rows // some)], dtype=np.float64)
         self.centre = sample.mean(axis=0) * intercept
         size = np.sqrt(np.square(sample - self.centre).mean(axis=0))
         flat = 1e-14 * np.abs(sample).max(axis=0)
@@ -190,7 +215,7 @@ class Dense(Design):
     def blocks(self) -> Iterator[tuple[slice, Array]]:
         self.readings += 1
         by_columns = self.X.flags.f_contiguous  # short pieces of a column are slow to reach
-        step = max(2048 if by_columns else 64, BLOCK // self.columns)
+        step = max(2048 if by_columns else 64, BLOCK // max(1, self.columns))
         for start in range(0, self.rows, step):
             rows = slice(start, start + step)
             yield rows, np.asarray(self.X[rows], dtype=np.float64)

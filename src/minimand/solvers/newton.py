@@ -9,12 +9,15 @@ import numpy as np
 from minimand.arrays import Array
 from minimand.budget import Budget
 from minimand.component import Card, Count, Positive, component
-from minimand.solvers.base import Run, Solver
+from minimand.solvers.base import History, Run, Solver
 from minimand.solvers.descent import Armijo, Decrement, Direction, descend
 from minimand.solvers.linear_algebra import lifted
+from minimand.solvers.preconditioner import precision, sample_size
 from minimand.solvers.problem import Objective, Point, Problem, Shape
 
 LARGEST_SYSTEM = 2500
+FEW = 5e6
+NEAR, SLOW = 1e-3, 0.1
 NO_OPTIMUM = (
     "the objective has no minimum: it falls for ever as the scores of some rows grow, because "
     "they are told apart perfectly; add an L2 penalty, or rows of another class"
@@ -47,38 +50,79 @@ class Newton(Solver):
         reason = f"smooth and convex with {size} parameters: a few steps with the exact Hessian"
         return reason if curved and size <= LARGEST_SYSTEM else ""
 
+    def pays(self, shape: Shape) -> bool:
+        """Whether the Hessian of all rows is cheap enough to need no other."""
+        return sample_size(shape) == shape.rows and (shape.outputs == 1 or shape.work < FEW)
+
     def run(self, problem: Problem, budget: Budget) -> Run:
         """Solve H d = -g at every step."""
-        direction = ExactHessian(problem)
-        run = descend(
-            problem,
-            direction,
-            search=Armijo(),
-            stop=Decrement(self.tolerance),
-            max_iterations=self.max_iterations,
-            budget=budget,
-        )
-        if run.converged and problem.penalty.bend() == 0:
-            point = problem.at(run.theta)
-            if _still_moving(problem, point, direction(point)):
-                return replace(run, status=NO_OPTIMUM, converged=False)
-        return run
+        start, history = problem.at(problem.start), History(problem)
+        return newton(problem, start, history, self.tolerance, self.max_iterations, budget)
+
+
+def newton(
+    problem: Problem,
+    start: Point,
+    history: History,
+    tolerance: float,
+    max_iterations: int,
+    budget: Budget,
+) -> Run:
+    """Newton's method from a point, continuing a history."""
+    direction = ExactHessian(problem)
+    highest = max(np.abs(history.lines["value"]), default=0.0)
+    run = descend(
+        problem,
+        direction,
+        search=Armijo(),
+        stop=Decrement(tolerance, highest),
+        max_iterations=max_iterations,
+        budget=budget,
+        start=start,
+        history=history,
+    )
+    return settled(problem, run, direction.step)
 
 
 class ExactHessian(Direction):
-    """-H⁻¹ g."""
+    """-H⁻¹ g; H is multiplied in single precision for as long as the steps converge like Newton's.
+
+    The gradient is not, so the digits of H decide how fast, and not where to.
+    """
+
+    step: Array
 
     def __init__(self, problem: Problem):
-        self.problem = problem
+        self.problem, self.dtype = problem, precision(problem)
+        self.size = np.repeat(problem.design.size, problem.outputs)
+        self.left = np.inf
 
     def __call__(self, point: Point) -> Array:
         """The Newton step."""
-        size = np.repeat(self.problem.design.size, self.problem.outputs)
-        solve = lifted(self.problem.hessian(point), 1e-10, size)
-        return -solve(point.gradient.ravel()).reshape(point.theta.shape)
+        left = self._solved(point)
+        near = left < NEAR * abs(point.value)
+        if self.dtype == np.float32 and near and left > SLOW * self.left:
+            self.dtype = np.float64
+            left = self._solved(point)
+        self.left = left
+        return self.step
+
+    def _solved(self, point: Point) -> float:
+        """What the step promises."""
+        solve = lifted(self.problem.hessian(point, self.dtype), 1e-10, self.size)
+        self.step = -solve(point.gradient.ravel()).reshape(point.theta.shape)
+        return -float(np.vdot(point.gradient, self.step))
 
 
-def _still_moving(problem: Problem, point: Point, step: Array) -> bool:
-    """Whether a small gradient hides a long step: on an exponential tail every step is about 1."""
-    move = problem.design.push(step)
-    return bool(np.max(np.abs(move)) > 0.001 * (1 + np.max(np.abs(point.scores))))
+def settled(problem: Problem, run: Run, step: Array) -> Run:
+    """The run, unless a small gradient hides a long step: on an exponential tail each is about 1.
+
+    A penalty rules that out.
+    """
+    if not run.converged or problem.penalty.bend() > 0:
+        return run
+    k = problem.outputs
+    both = np.abs(problem.design.push(np.hstack([step, run.theta])))
+    if np.max(both[:, :k]) > 0.001 * (1 + np.max(both[:, k:])):
+        return replace(run, status=NO_OPTIMUM, converged=False, ahead=None)
+    return run

@@ -33,7 +33,7 @@ class NormalEquations(Solver):
 
     card = Card(
         formula="(Xᵀ X + ½ n λ I) w = Xᵀ y",
-        source="Gauss (1809); Björck (1996), Numerical Methods for Least Squares, sections 2.2, 2.4",
+        source="Gauss (1809); Björck (1996), Numerical Methods for Least Squares Problems",
         use="squared loss with no penalty or an L2 penalty",
     )
 

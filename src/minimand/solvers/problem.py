@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -36,6 +36,16 @@ class Objective(Component):
         """Whether the loss has a gradient everywhere."""
         return not self.loss.card.kinks or self.loss.card.curvature is not None
 
+    @property
+    def settles(self) -> bool:
+        """Whether all rows share a number besides the scores, which the loss fits with them."""
+        return hasattr(self.loss, "settled")
+
+    @property
+    def solvable(self) -> bool:
+        """Whether the loss is one of single rows, at least once such a number is settled."""
+        return self.loss.by_row or self.settles
+
 
 class Shape(NamedTuple):
     """The size of a problem, which decides between solvers."""
@@ -49,6 +59,11 @@ class Shape(NamedTuple):
     def parameters(self) -> int:
         """How many numbers a point has."""
         return (self.columns + 1) * self.outputs
+
+    @property
+    def work(self) -> int:
+        """About how many multiplications a Hessian takes."""
+        return self.rows * self.parameters**2
 
 
 @dataclass
@@ -79,7 +94,7 @@ class Problem:
         start: Any = None,
     ):
         self.objective, self.loss, self.penalty = objective, objective.loss, objective.penalty
-        if not self.loss.by_row:
+        if not objective.solvable:
             raise ArgumentError(f"{self.loss} is no loss of one row and its score")
         self.loss.check_minimisable()
         X, y = matrix(X), np.asarray(y)
@@ -92,6 +107,9 @@ class Problem:
             X, y, self.weight = X[kept], y[kept], self.weight[kept]
             self.offset = None if self.offset is None else self.offset[kept]
         self.loss.check_target(y)
+        if objective.settles:
+            rest = y if self.offset is None else y - self.offset
+            self.loss = self.loss.guarded(rest, self.weight)  # type: ignore[attr-defined]
         self.y, self.outputs = y, 1
         if self.loss.score_axes:
             self.y = y.astype(np.int64)
@@ -114,6 +132,13 @@ class Problem:
         part.offset = None if self.offset is None else self.offset[rows]
         return part
 
+    def eased(self, factor: float) -> Problem:
+        """The problem with the least scale times a factor, where rows share a scale."""
+        eased, loss = copy(self), cast(Any, self.loss)
+        if self.objective.settles:
+            eased.loss = replace(loss, least=factor * loss.least)
+        return eased
+
     def initial(self) -> Array:
         """θ with no slopes and the best constant score."""
         theta = np.zeros((self.design.columns + 1, self.outputs))
@@ -123,7 +148,11 @@ class Problem:
 
     def at(self, theta: Array) -> Point:
         """The point θ, by one reading of the data."""
-        scores = np.empty((self.design.rows, self.outputs))
+        if self.objective.settles:
+            scores = self._scores(theta)
+            cost, slopes = self._reduced(slice(None), scores)
+            return self._made(theta, scores, cost, self.design.pull(slopes))
+        scores = np.empty((self.outputs, self.design.rows)).T  # classes apart: sums over them fly
         cost = 0.0
 
         def visit(rows: slice, linear: Array) -> Array:
@@ -148,7 +177,8 @@ class Problem:
         """The objective a share of the way from one point to another, without reading X."""
         with np.errstate(over="ignore", invalid="ignore"):
             scores = old.scores + share * (new.scores - old.scores)
-            cost = float(self.weight @ self.loss.value(scores, self.y))
+            loss = self.row_loss(scores, self.y, self.weight)
+            cost = float(self.weight @ loss.value(scores, self.y))
         theta = old.theta + share * (new.theta - old.theta)
         return cost + float(self.penalty.value(theta[:-1]))
 
@@ -160,11 +190,10 @@ class Problem:
         """The Hessian of the smooth part, [(p + 1) K, (p + 1) K], in the order of θ.ravel()."""
         size, k = self.design.columns + 1, self.outputs
         bends = self.bends(self.columns(point.scores))
-        hessian = np.empty((size, k, size, k))
-        for a in range(k):
-            for b in range(a + 1):
-                block = self.design.gram(bends[:, a, b], dtype)
-                hessian[:, a, :, b] = hessian[:, b, :, a] = block
+        if k == 1:
+            hessian = self.design.gram(bends[:, 0, 0], dtype).reshape(size, 1, size, 1)
+        else:
+            hessian = self.design.grams(bends, dtype).transpose(2, 0, 3, 1)
         for a in range(k):
             np.einsum("ii->i", hessian[:-1, a, :-1, a])[...] += self.penalty.bend()
             hessian[-1, a, -1, a] += not self.objective.intercept
@@ -179,8 +208,10 @@ class Problem:
         some = slice(None, None, max(1, self.design.rows // SAMPLE))
         y, share = self.y[some], self.weight[some] / self.weight[some].sum()
         spread = np.sqrt(share @ np.square(y, dtype=float))
-        scores = np.zeros((len(y), self.outputs)) + self.initial()[-1] + 1e-6 * spread
-        slopes = self.loss.gradient(self._taken(scores), y)
+        level = (self.initial() if self.warm else self.start)[-1]
+        scores = np.zeros((len(y), self.outputs)) + level + 1e-6 * spread
+        taken = self._taken(scores)
+        slopes = self.row_loss(taken, y, share).gradient(taken, y)
         typical = np.sqrt(share @ np.square(slopes).reshape(len(y), -1))
         scale = self.design.size[:, None] * typical
         return np.where(scale > 0, scale, 1.0)
@@ -198,23 +229,45 @@ class Problem:
         """The largest scaled entry of a gradient."""
         return float(np.max(np.abs(gradient) / self.scale))
 
+    def row_loss(self, scores: Array, y: Array, weight: Array) -> Loss:
+        """The loss of a row alone; what rows share is settled by the scores of these rows."""
+        if not self.objective.settles:
+            return self.loss
+        settled: Loss = self.loss.settled(scores, y, weight)  # type: ignore[attr-defined]
+        return settled
+
+    def free_scale(self, loss: Loss) -> bool:
+        """Whether rows share a scale that is settled above the least one, so that it moves too."""
+        return self.objective.settles and bool(loss.scale > self.loss.least)  # type: ignore[attr-defined]
+
+    def held_back(self, point: Point) -> float:
+        """How much lower the objective could be if the least scale were 0, at most."""
+        if not self.objective.settles:
+            return 0.0
+        loss = self.row_loss(point.scores, self.y, self.weight)
+        return 0.0 if self.free_scale(loss) else float(self.loss.least)  # type: ignore[attr-defined]
+
     def columns(self, scores: Array) -> Array:
         """Scores as [n, K], whatever the loss takes."""
         return scores.reshape(len(scores), self.outputs)
 
     def cost(self, scores: Array) -> float:
         """The weighted mean loss of scores [n, K]."""
-        return float(self.weight @ self.loss.value(self._taken(scores), self.y))
+        taken = self._taken(scores)
+        loss = self.row_loss(taken, self.y, self.weight)
+        return float(self.weight @ loss.value(taken, self.y))
 
     def slopes(self, scores: Array) -> Array:
         """The weighted slopes of the loss, [n, K], at scores [n, K]."""
-        slopes = self.loss.gradient(self._taken(scores), self.y)
+        taken = self._taken(scores)
+        slopes = self.row_loss(taken, self.y, self.weight).gradient(taken, self.y)
         return self.weight[:, None] * slopes.reshape(scores.shape)
 
-    def bends(self, scores: Array) -> Array:
-        """The weighted curvature of the loss, [n, K, K], at scores [n, K]."""
-        bends = self.loss.curvature(self._taken(scores), self.y)
-        return self.weight[:, None, None] * bends.reshape(*scores.shape, self.outputs)
+    def bends(self, scores: Array, rows: slice = slice(None)) -> Array:
+        """The weighted curvature of the loss, [m, K, K], at scores [m, K] of some rows."""
+        taken, y, weight = self._taken(scores), self.y[rows], self.weight[rows]
+        bends = self.row_loss(taken, y, weight).curvature(taken, y)
+        return weight[:, None, None] * bends.reshape(*scores.shape, self.outputs)
 
     def lines(self) -> tuple[Array, Array, Array]:
         """(kinks, slopes below, slopes above), each [n, J], of the J two-line parts of the loss."""
@@ -223,14 +276,18 @@ class Problem:
         return kink, low, high
 
     def params(self, theta: Array) -> dict[str, Any]:
-        """θ as named parameters of the scores X W + b.
+        """θ as named parameters of the scores X W + b, and the scale if the loss fits one.
 
         Losses over K classes do not feel a shift of all scores, so the biases sum to 0.
         """
         kernel, bias = self.design.affine(theta)
         if self.outputs > 1:
             bias -= bias.mean()
-        return {"output": {"kernel": kernel, "bias": bias}}
+        params: dict[str, Any] = {"output": {"kernel": kernel, "bias": bias}}
+        if self.objective.settles:
+            scores = self._scores(theta)[:, 0]
+            params["scale"] = float(self.loss.scale(scores, self.y, self.weight))  # type: ignore[attr-defined]
+        return params
 
     def _point(self, params: dict[str, Any]) -> Array:
         """θ of named parameters."""
@@ -243,6 +300,11 @@ class Problem:
                 f"{expected} and {expected[1:]}"
             )
         return self.design.point(kernel, bias)
+
+    def _scores(self, theta: Array) -> Array:
+        """The scores at θ, [n, K], with the offset."""
+        scores = self.design.push(theta)
+        return scores if self.offset is None else scores + self.offset[:, None]
 
     def _made(self, theta: Array, scores: Array, cost: float, gradient: Array) -> Point:
         kernel = theta[:-1]
@@ -257,9 +319,8 @@ class Problem:
     def _reduced(self, rows: slice, scores: Array) -> tuple[float, Array]:
         """(weighted sum of the loss, weighted slopes [m, K]) of some rows."""
         taken, y, weight = self._taken(scores), self.y[rows], self.weight[rows]
-        cost = float(weight @ self.loss.value(taken, y))
-        slopes = self.loss.gradient(taken, y).reshape(scores.shape)
-        return cost, weight[:, None] * slopes
+        values, slopes = self.row_loss(taken, y, weight).value_and_gradient(taken, y)
+        return float(weight @ values), weight[:, None] * slopes.reshape(scores.shape)
 
 
 def _shares(weight: Any, rows: int) -> tuple[Array, Array | None]:

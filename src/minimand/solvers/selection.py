@@ -6,15 +6,27 @@ from typing import Any
 
 from minimand.budget import Budget
 from minimand.errors import ArgumentError
+from minimand.solvers.active_rows import ActiveRows
 from minimand.solvers.base import Solution, Solver
-from minimand.solvers.gradient_descent import GradientDescent
 from minimand.solvers.interior_point import InteriorPoint
+from minimand.solvers.lbfgs import LBFGS
 from minimand.solvers.newton import Newton
 from minimand.solvers.normal_equations import NormalEquations
 from minimand.solvers.problem import Objective, Problem, Shape
 from minimand.solvers.proximal_gradient import ProximalGradient
+from minimand.solvers.proximal_newton import ProximalNewton
+from minimand.solvers.row_space import RowSpace
 
-IN_ORDER = (NormalEquations(), InteriorPoint(), Newton(), GradientDescent(), ProximalGradient())
+IN_ORDER = (
+    NormalEquations(),
+    InteriorPoint(),
+    RowSpace(),
+    ActiveRows(),
+    Newton(),
+    LBFGS(),
+    ProximalNewton(),
+    ProximalGradient(),
+)
 
 
 def select(objective: Objective, shape: Shape) -> tuple[Solver, str]:
@@ -34,13 +46,13 @@ def select(objective: Objective, shape: Shape) -> tuple[Solver, str]:
             f"{name} is minimised by the score 0 everywhere, so an exact linear fit says nothing; "
             f"train it by stochastic steps (a recipe) or choose another loss"
         )
-    if not objective.loss.by_row:
+    if not objective.solvable:
         raise ArgumentError(
             f"{name} takes more than one score or target for a row, or whole sets of rows; "
             f"train it by a recipe"
         )
     for solver in IN_ORDER:
-        if reason := solver.suits(objective, shape):
+        if solver.pays(shape) and (reason := solver.suits(objective, shape)):
             return solver, reason
     raise ArgumentError(
         f"no solver handles {name} with {objective.penalty}; use an L2 penalty or a smooth loss"
@@ -75,6 +87,8 @@ def minimise(
     """
     if solver != "auto":
         chosen = Solver.parse(solver) if isinstance(solver, str) else solver
+        if not isinstance(chosen, Solver):
+            raise ArgumentError(f"{chosen} fits nonlinear models: call least_squares with them")
         return chosen.minimise(objective, X, y, weight, offset=offset, start=start, budget=budget)
     problem = Problem(objective, X, y, weight, offset, start)
     chosen, why = select(objective, problem.shape)

@@ -12,16 +12,16 @@ from minimand.training import program
 from minimand.training.program import Member, State, advance
 
 
-def rewound(members: Member, X: Array, y: Array, before: State, after: State, begin: int) -> State:
+def rewound(members: Member, X: Array, y: Array, before: State, after: State, first: int) -> State:
     """The state of the one member just before the step whose loss or gradient is not finite.
 
     The program notices a loss at once, a gradient at the next step by what it made of the
-    parameters: the steps from `begin`, where the state was `before`, are then run again, less one.
+    parameters: the steps from `first`, where the state was `before`, are then run again, less one.
     """
     if finite(after.params):
         return after
     bad = int(after.step[0]) - 1
-    state: State = advance(members, X, y, before, begin, max(bad, begin))
+    state: State = advance(members, X, y, before, first, max(bad, first))
     return state._replace(status=after.status)
 
 

@@ -27,12 +27,13 @@ from minimand.training.inputs import (
 from minimand.training.program import (
     NON_FINITE,
     RUNNING,
+    Member,
     State,
     advance,
-    start,
+    begin,
     steps_in_epoch,
 )
-from minimand.training.progress import progress_bar
+from minimand.training.progress import Event, Listener, medians, progress_bar
 from minimand.training.recipe import Recipe
 from minimand.training.result import Trained
 
@@ -52,6 +53,8 @@ def train(
     checkpoints: str | Path | None = None,
     every: float = 30.0,
     resume: bool = False,
+    start: Trained | None = None,
+    listeners: Sequence[Listener] = (),
 ) -> Trained:
     """Train one network.
 
@@ -67,6 +70,8 @@ def train(
         checkpoints: a folder for checkpoints.
         every: seconds between two checkpoints; the last one is written at the end.
         resume: go on from the newest checkpoint, if there is one, to the same bits.
+        start: go on from the last step of an earlier run of such a recipe, on these data.
+        listeners: called with an `Event` between chunks of the run, about twice a second.
 
     Raises:
         SolverError: the loss stopped being finite; the text names the epoch.
@@ -97,6 +102,8 @@ def train(
         checkpoints=checkpoints,
         every=every,
         resume=resume,
+        starts=[start] if start else (),
+        listeners=listeners,
     )
     if not fitted.finite:
         raise SolverError(fitted.status)
@@ -116,6 +123,8 @@ def train_members(
     checkpoints: str | Path | None = None,
     every: float = 30.0,
     resume: bool = False,
+    starts: Sequence[Trained] = (),
+    listeners: Sequence[Listener] = (),
 ) -> list[Trained]:
     """Train K recipes of one structure as one program: member k has recipe, fold and seed k.
 
@@ -136,11 +145,14 @@ def train_members(
     steps = steps_in_epoch(members)
     last, chunk, finding = steps * recipes[0].epochs, steps, ""
     obeyed = nullcontext(budget) if budget else Budget()
-    with obeyed as budget, collector_paused(), progress_bar(progress, recipes[0].epochs) as show:
-        state = start(members, X, np.asarray(constants, dtype=np.float32))
+    with obeyed as budget, collector_paused(), progress_bar(progress) as draw:
+        state = begin(members, X, np.asarray(constants, dtype=np.float32))
+        if starts:
+            state = state._replace(**jax.tree.map(_stacked, *(one.last for one in starts)))
         done, state = saved.restored(state)
+        begun, first = time.perf_counter(), done
         while done < last and not budget.spent() and np.any(np.asarray(state.status) == RUNNING):
-            begun, ahead = time.perf_counter(), min(last, done + chunk)
+            chunk_begun, ahead = time.perf_counter(), min(last, done + chunk)
             before, state = state, advance(members, X, y, state, done, ahead)
             if len(recipes) == 1 and _broken(state):
                 if recipes[0].on_non_finite == "halve" and before.rate[0] > 0.5**HALVINGS:
@@ -149,11 +161,20 @@ def train_members(
                 state = rewound(members, X, y, before, state, done)
                 finding = culprit(members, X, y, state)
                 break
-            done = ahead
-            chunk = _next_chunk(chunk, steps, time.perf_counter() - begun)
-            saved.after(done, state)
-            epochs = done // steps
-            show(epochs, np.asarray(state.history)[:, max(epochs - 1, 0)])
+            saved.after(ahead, state)
+            now = time.perf_counter()
+            event = Event(
+                step=ahead,
+                steps=last,
+                epoch=ahead // steps,
+                epochs=recipes[0].epochs,
+                seconds=now - begun,
+                examples_per_second=_examples(members) * (ahead - first) / steps / (now - begun),
+                lines=medians(np.asarray(state.history), done // steps, ahead // steps),
+            )
+            for listener in (draw, *listeners):
+                listener(event)
+            done, chunk = ahead, next_chunk(chunk, steps, now - chunk_begun)
         saved.close(done, state)
     host = jax.device_get(state)
     return [
@@ -168,7 +189,16 @@ def _broken(state: State) -> bool:
     return noticed or not finite(state.params)
 
 
-def _next_chunk(chunk: int, steps: int, seconds: float) -> int:
+def _stacked(*leaves: Array) -> np.ndarray:
+    return np.stack([np.asarray(leaf) for leaf in leaves])
+
+
+def _examples(members: Member) -> int:
+    """Rows of all members in an epoch."""
+    return int(members.train.index.size)
+
+
+def next_chunk(chunk: int, steps: int, seconds: float) -> int:
     """About half a second of steps, in whole epochs if it is more than one."""
     wanted = min(4 * chunk, round(chunk * CHUNK_SECONDS / max(seconds, 1e-9)))
     return max(1, wanted) if wanted < steps else wanted - wanted % steps

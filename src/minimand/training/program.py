@@ -1,7 +1,7 @@
 """The pure program of a run: shuffle, gather, forward, backward, update, validate, stop.
 
 Everything here is a function of its arguments: the order of the rows and the dropout keys follow
-from (seed, step). `start` and `advance` are compiled once for each structure of a recipe; a leading
+from (seed, step). `begin` and `advance` are compiled once for each structure of a recipe; a leading
 member axis runs K recipes, seeds and folds as one program.
 """
 
@@ -62,15 +62,15 @@ class State(NamedTuple):
 
 
 @jax.jit
-def start(members: Member, X: Array, bias: Array) -> State:
+def begin(members: Member, X: Array, bias: Array) -> State:
     """The state of every member before its first step."""
     started: State = jax.vmap(_start, in_axes=(0, None, 0))(members, X, bias)
     return started
 
 
 @jax.jit
-def advance(members: Member, X: Array, y: Array, state: State, begin: Array, until: Array) -> State:
-    """Run every member from step `begin` to step `until`, or until all have stopped.
+def advance(members: Member, X: Array, y: Array, state: State, first: Array, until: Array) -> State:
+    """Run every member from step `first` to step `until`, or until all have stopped.
 
     The state given stays valid, so that the host can go back to it.
     """
@@ -92,7 +92,7 @@ def advance(members: Member, X: Array, y: Array, state: State, begin: Array, unt
         )
         return step - first + last, state
 
-    return jax.lax.while_loop(unfinished, to_the_end_of_the_epoch, (begin, state))[1]
+    return jax.lax.while_loop(unfinished, to_the_end_of_the_epoch, (first, state))[1]
 
 
 @jax.jit

@@ -1,41 +1,84 @@
-"""A progress bar for a terminal; silent everywhere else."""
+"""How a run is getting on: plain events, and a bar that draws them."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 
 
+@dataclass(frozen=True)
+class Event:
+    """What the host sees between two chunks of a run.
+
+    `lines` are (epoch, training loss, validation loss) of the epochs that ended since the last
+    event, medians over the members whose losses are finite.
+    """
+
+    step: int
+    steps: int
+    epoch: int
+    epochs: int
+    seconds: float
+    examples_per_second: float
+    lines: Sequence[tuple[int, float, float]]
+
+    @property
+    def seconds_left(self) -> float:
+        """The time that the rest takes, at most, at the speed so far."""
+        return self.seconds * (self.steps - self.step) / max(self.step, 1)
+
+
+Listener = Callable[[Event], None]
+
+
+def medians(history: np.ndarray, first: int, last: int) -> list[tuple[int, float, float]]:
+    """(epoch, training loss, validation loss) of epochs `first` to `last` of [K, epochs, 2]."""
+    lines = []
+    for epoch in range(first, last):
+        losses = history[:, epoch]
+        finite = losses[np.isfinite(losses[:, 0])]
+        if len(finite):
+            train, validation = np.median(finite, axis=0)
+            lines.append((epoch + 1, float(train), float(validation)))
+    return lines
+
+
 @contextmanager
-def progress_bar(show: bool | None, epochs: int) -> Iterator[Callable[[int, np.ndarray], None]]:
-    """A function of (epochs done, [member, (train, validation)] losses) that draws the bar."""
-    if not (sys.stderr.isatty() if show is None else show):
-        yield lambda done, losses: None
+def progress_bar(show: bool | None) -> Iterator[Listener]:
+    """A listener that draws a bar on a terminal or in a notebook; silent everywhere else."""
+    if show is False or not (show or sys.stderr.isatty() or _in_notebook()):
+        yield lambda event: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as TimeLeft
 
-    columns = (TextColumn("epoch"), BarColumn(), MofNCompleteColumn(), TimeLeft())
-    losses_column = TextColumn("{task.fields[losses]}")
     with Progress(
-        *columns,
-        losses_column,
+        TextColumn("epoch"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeLeft(),
+        TextColumn("{task.fields[said]}"),
         console=Console(stderr=True, force_terminal=show),
         transient=True,
         auto_refresh=False,
     ) as bar:
-        task = bar.add_task("", total=epochs, losses="")
+        task = bar.add_task("", total=None, said="")
 
-        def draw(done: int, losses: np.ndarray) -> None:
-            finite = losses[np.all(np.isfinite(losses), axis=1)]
-            text = ""
-            if len(finite):
-                train, validation = np.median(finite, axis=0)
-                text = f"loss {train:.4g}, validation {validation:.4g}"
-            bar.update(task, completed=done, losses=text, refresh=True)
+        def draw(event: Event) -> None:
+            said = f"{event.examples_per_second:,.0f} examples/s"
+            for _, train, validation in event.lines[-1:]:
+                watched = f", validation {validation:.4g}" if np.isfinite(validation) else ""
+                said = f"loss {train:.4g}{watched}, {said}"
+            bar.update(task, total=event.epochs, completed=event.epoch, said=said, refresh=True)
 
         yield draw
+
+
+def _in_notebook() -> bool:
+    shell = sys.modules.get("IPython")
+    return shell is not None and getattr(shell.get_ipython(), "kernel", None) is not None

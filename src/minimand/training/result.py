@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,15 @@ from minimand.networks.base import Tree
 from minimand.training.program import EARLY, NON_FINITE, scores
 from minimand.training.recipe import Recipe
 
+LASTING = ("params", "network", "optimizer", "memory", "rate")
+
 
 @dataclass(frozen=True)
 class Trained:
-    """A fitted network: parameters of the best epoch, history and how the run ended."""
+    """A fitted network: parameters of the best epoch, history and how the run ended.
+
+    `last` is what another run needs to go on from the last step.
+    """
 
     recipe: Recipe
     params: Tree
@@ -25,6 +30,7 @@ class Trained:
     best_epoch: int
     status: str
     finite: bool
+    last: dict[str, Any] = field(repr=False, compare=False)
 
     def scores(self, X: Array) -> np.ndarray:
         """The network's scores for the rows of X [n, ...]."""
@@ -60,4 +66,5 @@ class Trained:
             "train": history[:, 0].tolist(),
             "validation": history[:, 1].tolist(),
         }
-        return cls(recipe, state.best_params, state.best_network, lines, best, status, finite)
+        last = {name: getattr(state, name) for name in LASTING}
+        return cls(recipe, state.best_params, state.best_network, lines, best, status, finite, last)

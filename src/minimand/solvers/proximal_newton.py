@@ -1,0 +1,251 @@
+"""Proximal Newton steps on a working set of columns, for penalties with a kink at zero."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minimand.arrays import Array
+from minimand.budget import Budget
+from minimand.component import Card, Count, Positive, component
+from minimand.penalties import Penalty
+from minimand.solvers.base import History, Run, Solver
+from minimand.solvers.coordinate_descent import Quadratic
+from minimand.solvers.design import Design
+from minimand.solvers.polish import Polish
+from minimand.solvers.problem import Objective, Problem, Shape
+
+FIRST = 100
+"""The least number of columns to work with; a tenth of all if that is more."""
+
+FLAT = 1e-3
+"""Bends below this share of their mean are raised to it, so that every step is finite."""
+
+CLOSE = 0.02
+"""From this relative gap on, the zeros are believed and the rest is solved for exactly."""
+
+SHARE, LEAST_SHARE = 0.1, 1e-8
+"""The share of the gap that may be left on the working set; less when that leads nowhere."""
+
+STUCK = 1e-3
+"""A round that earns less than this share of a gap that stays leads nowhere."""
+
+SMALL, EXTRA = 1 << 18, 1e-2
+"""Data of so few numbers are solved to a hundredth of the tolerance, which costs little."""
+
+SWEEPS = 20
+BALANCED, BALANCING, ROUNDING = 1e-10, 5, 1e-13
+
+
+@component
+class ProximalNewton(Solver):
+    """Coordinate descent on local quadratics, on the columns that break the optimality conditions.
+
+    Once the gap is small the nonzero parameters are polished by Newton's method.
+
+    >>> from minimand.losses import Squared
+    >>> from minimand.penalties import L1
+    >>> X, y = np.array([[-1.0, 0.1], [0.0, -0.2], [1.0, 0.1]]), np.array([1.0, 3.0, 5.0])
+    >>> solution = ProximalNewton().minimise(Objective(Squared(), L1(0.5)), X, y)
+    >>> solution.params["output"]["kernel"].round(6).ravel().tolist()
+    [1.625, 0.0]
+    """
+
+    tolerance: Positive = 1e-6
+    max_iterations: Count = 100
+    card = Card(
+        formula="d = argmin gᵀ d + ½ dᵀ H d + p(w + d), on a working set",
+        source="Lee, Sun and Saunders (2014), Proximal Newton-type methods; Johnson and Guestrin "
+        "(2015), Blitz: a principled meta-algorithm for scaling sparse optimization",
+        use="L1, elastic-net and group penalties with a smooth convex loss",
+    )
+
+    def suits(self, objective: Objective, shape: Shape) -> str:
+        """The loss must be smooth and convex, the penalty kinked."""
+        curved = objective.smooth and objective.loss.card.convex and not objective.penalty.smooth
+        one = objective.penalty.separable or shape.outputs == 1
+        reason = "smooth and convex, and most parameters may be zero: few columns at a time"
+        return reason if curved and one else ""
+
+    def run(self, problem: Problem, budget: Budget) -> Run:
+        """Solve on a working set, look at all columns, enlarge the set, until the gap is closed."""
+        state, history = State(problem), History(problem, "gap")
+        small = problem.design.rows * problem.design.columns <= SMALL
+        tolerance = self.tolerance * (EXTRA if small else 1.0)
+        share, last = SHARE, (np.inf, np.inf)
+        for iteration in range(self.max_iterations + 1):
+            gap = state.gap()
+            history.add(state.value, gap)
+            left = gap / state.unit
+            if left <= tolerance:
+                status = f"converged in {iteration} rounds"
+                return Run(state.theta, status, True, history)
+            if iteration == self.max_iterations or budget.spent():
+                why = budget.reason or f"the limit of {self.max_iterations} rounds"
+                break
+            stuck = gap > 0.5 * last[0] and last[1] - state.value < STUCK * gap
+            share = 0.1 * share if stuck else SHARE
+            if share < LEAST_SHARE:
+                why = "rounding: no step lowers the objective further"
+                break
+            last = gap, state.value
+            state.advance(gap, share, tolerance, budget)
+        near = why.startswith("rounding") and left <= np.sqrt(tolerance)
+        return Run(state.theta, f"ended by {why}; relative gap {left:.1e}", near, history)
+
+
+class State:
+    """A point θ with its scores, and the gradient that says which columns to work with."""
+
+    def __init__(self, problem: Problem):
+        self.problem, self.penalty = problem, problem.penalty
+        point = problem.at(problem.start)
+        if not np.all(np.isfinite(point.gradient)):
+            problem.design.check_finite()
+        self.theta, self.gradient = point.theta.copy(), point.gradient
+        self.scores = problem.columns(point.scores)
+        self.value = self.first = point.value
+        self.polish = Polish(problem)
+
+    @property
+    def unit(self) -> float:
+        """What the gap is measured against."""
+        tiny = float(np.finfo(float).tiny)
+        return max(abs(self.value), 1e-3 * (self.first - self.value), tiny)
+
+    def gap(self) -> float:
+        """The duality gap of the local quadratic, which is that of the objective near its optimum.
+
+        Its duals are the slopes, scaled until they satisfy the constraints of the dual.
+        """
+        kernel, gradient = self.theta[:-1], self.gradient[:-1]
+        slopes, bends = self.problem.slopes(self.scores), raised_bends(self.problem, self.scores)
+        share = 1 / max(1.0, float(self.penalty.dual_norm(gradient)))
+        bent = self.penalty.bend() * float(np.sum(kernel * kernel))
+        energy = float(np.sum(slopes * slopes / bends)) + bent
+        kink = float(self.penalty.value(kernel)) - 0.5 * bent
+        kink += share * float(np.sum(gradient * kernel))
+        last = float(np.sum(np.square(self.gradient[-1]) / bends.sum(axis=0)))
+        gap: float = 0.5 * (1 - share) ** 2 * energy + max(kink, 0.0) + 0.5 * last
+        return gap
+
+    def advance(self, gap: float, share: float, tolerance: float, budget: Budget) -> None:
+        """Minimise over a working set until a share of the gap is left there."""
+        problem, rows = self.problem, self._working_set()
+        part = problem.design.pick(rows) if len(rows) < len(self.theta) - 1 else problem.design
+        work = Work(problem, part, self.theta[[*rows, -1]], self.scores, self.penalty.on(rows))
+        if self.penalty.separable and (gap <= CLOSE * self.unit or share < SHARE):
+            wanted = 1e-2 * tolerance**2 * self.unit
+            work.enter(np.flatnonzero(self._broken()[rows] > 0), wanted, budget)
+            work.theta, work.scores = self.polish(part, rows, work.theta, work.scores, wanted)
+            work.value = work.height(work.theta, work.scores)
+        if not work.value < self.value:
+            work.descend(share * gap, budget)
+        work.balance()
+        self.theta[[*rows, -1]], self.scores, self.value = work.theta, work.scores, work.value
+        self.gradient = problem.design.pull(problem.slopes(self.scores))
+        self.gradient[:-1] += self.penalty.slope(self.theta[:-1])
+
+    def _working_set(self) -> Array:
+        """The rows of W that are not zero, and about as many of those that should not stay zero."""
+        nonzero = self.theta[:-1].any(axis=1)
+        excess = np.where(nonzero, np.inf, self._broken() / self.problem.design.size[:-1])
+        wanted = max(FIRST, len(excess) // 10, 2 * int(nonzero.sum()))
+        rows = np.flatnonzero(excess > 0)
+        if len(rows) > wanted:
+            rows = np.sort(rows[np.argpartition(-excess[rows], wanted)[:wanted]])
+        return self.penalty.together(rows)
+
+    def _broken(self) -> Array:
+        """By how much the slopes of zeros exceed what keeps them zero: the most in each row."""
+        kernel, gradient = self.theta[:-1], self.gradient[:-1]
+        excess = np.abs(self.penalty.prox(-gradient, 1.0))
+        return np.where(kernel == 0, excess, 0.0).max(axis=1)
+
+
+class Work:
+    """The problem on the columns of `part`: θ [m + 1, K], and the scores of all rows."""
+
+    def __init__(
+        self, problem: Problem, part: Design, theta: Array, scores: Array, penalty: Penalty
+    ):
+        self.problem, self.part, self.penalty = problem, part, penalty
+        self.theta, self.scores = theta, scores
+        self.value = self.height(theta, scores)
+
+    def descend(self, gap: float, budget: Budget) -> None:
+        """Sweep over the outputs until about a gap is left here."""
+        for _ in range(SWEEPS):
+            if self.sweep(gap) <= gap or budget.spent():
+                break
+
+    def enter(self, new: Array, gap: float, budget: Budget) -> None:
+        """Descend in some columns alone."""
+        if len(new):
+            rows = [*new, -1]
+            alone = Work(
+                self.problem, self.part.pick(new), self.theta[rows], self.scores, self.penalty
+            )
+            alone.descend(gap, budget)
+            self.theta[rows], self.scores = alone.theta, alone.scores
+            self.value = self.height(self.theta, self.scores)
+
+    def sweep(self, gap: float) -> float:
+        """Go down once in every output; about what is then left to gain here.
+
+        One output: what the quadratic did not foresee. Several: what the sweep has gained, since
+        each step changes the quadratics of the other outputs.
+        """
+        outputs, left = self.scores.shape[1], 0.0
+        bends = raised_bends(self.problem, self.scores)
+        for k in range(outputs):
+            slopes = self.problem.slopes(self.scores)[:, k]
+            model = Quadratic(self.part, slopes, bends[:, k], self.theta[:-1, k], self.penalty)
+            step = np.zeros_like(self.theta)
+            step[:-1, k], step[-1, k] = model.minimise(gap / outputs)
+            moved = self.part.push(step)
+            change = moved[:, k]
+            foreseen = float(slopes @ change + 0.5 * bends[:, k] @ np.square(change))
+            foreseen += float(self.penalty.of(self.theta[:-1] + step[:-1]))
+            foreseen -= float(self.penalty.of(self.theta[:-1]))
+            earned = self._search(step, moved, foreseen)
+            left += abs(earned + foreseen) if outputs == 1 else earned
+        return left
+
+    def balance(self) -> None:
+        """Shift the intercepts until the slopes of every output sum to 0."""
+        if not self.part.intercept:
+            return
+        for _ in range(BALANCING):
+            slopes = self.problem.slopes(self.scores)
+            if np.all(np.abs(slopes.sum(axis=0)) <= BALANCED * np.abs(slopes).sum(axis=0)):
+                break
+            bend = self.problem.bends(self.scores).sum(axis=0)
+            step = np.zeros_like(self.theta)
+            step[-1] = -np.linalg.lstsq(bend, slopes.sum(axis=0))[0]
+            if not self._search(step, np.zeros_like(self.scores) + step[-1], 0.0):
+                break
+
+    def _search(self, step: Array, moved: Array, foreseen: float) -> float:
+        """Go the step, halved until it earns a share of the decrease; what it has earned."""
+        share, rounding = 1.0, ROUNDING * abs(self.value)
+        while share > 1e-6:
+            theta, scores = self.theta + share * step, self.scores + share * moved
+            with np.errstate(over="ignore", invalid="ignore"):
+                value = self.height(theta, scores)
+            if value <= self.value + 1e-4 * share * min(foreseen, 0.0) + rounding:
+                earned, self.value = self.value - value, value
+                self.theta, self.scores = theta, scores
+                return earned
+            share /= 2
+        return 0.0
+
+    def height(self, theta: Array, scores: Array) -> float:
+        """The objective."""
+        return self.problem.cost(scores) + float(self.penalty.of(theta[:-1]))
+
+
+def raised_bends(problem: Problem, scores: Array) -> Array:
+    """The curvature of every row in every output alone, [n, K], kept away from 0."""
+    bends = np.einsum("nkk->nk", problem.bends(scores))
+    least = FLAT * bends.mean(axis=0) * (problem.weight / problem.weight.mean())[:, None]
+    return np.maximum(bends, np.maximum(least, np.finfo(float).tiny))

@@ -1,0 +1,215 @@
+"""A run goes on to the same bits after whatever ended it, and outlives a disk that is full."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from minimand.budget import Budget
+from minimand.errors import FileError
+from minimand.losses import Squared
+from minimand.networks import MLP
+from minimand.optimizers import Adam
+from minimand.training import Recipe, Trained, loop, train
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(90, 3))
+Y = X @ [1.0, -2.0, 0.5] + 0.1 * RANDOM.normal(size=90)
+RECIPE = Recipe(MLP(hidden=(8,)), Squared(), Adam(), batch_size=8, epochs=6, patience=6)
+
+
+@pytest.fixture(autouse=True)
+def short_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks of a few steps, so that runs are cut in mid-epoch."""
+    monkeypatch.setattr(loop, "next_chunk", lambda chunk, steps, seconds: 3)
+
+
+def same(a: Trained, b: Trained) -> None:
+    for one, other in zip(jax.tree.leaves(a.last), jax.tree.leaves(b.last), strict=True):
+        assert np.array_equal(one, other)
+    for one, other in zip(jax.tree.leaves(a.params), jax.tree.leaves(b.params), strict=True):
+        assert np.array_equal(one, other)
+    np.testing.assert_array_equal(a.history["train"], b.history["train"])
+    np.testing.assert_array_equal(a.history["validation"], b.history["validation"])
+    assert a.status == b.status
+
+
+class Stopper(Budget):
+    """A budget that is spent after some questions."""
+
+    reason = "stopped"
+
+    def __init__(self, questions: int):
+        super().__init__()
+        self.questions = questions
+
+    def spent(self) -> bool:
+        self.questions -= 1
+        return self.questions < 0
+
+
+@pytest.fixture(scope="module")
+def whole() -> Trained:
+    return train(RECIPE, X, Y, progress=False)
+
+
+@pytest.mark.parametrize("questions", [1, 2, 5, 12])
+def test_a_run_stopped_in_mid_epoch_goes_on_to_the_same_bits(
+    whole: Trained, tmp_path: Path, questions: int
+) -> None:
+    stopped = train(RECIPE, X, Y, checkpoints=tmp_path, budget=Stopper(questions))
+    assert len(stopped.history["epoch"]) < 6
+    same(train(RECIPE, X, Y, checkpoints=tmp_path, resume=True), whole)
+    same(train(RECIPE, X, Y, checkpoints=tmp_path, resume=True), whole)  # nothing is left to do
+
+
+def test_checkpoints_change_nothing_and_the_newest_two_stay(
+    whole: Trained, tmp_path: Path
+) -> None:
+    same(train(RECIPE, X, Y, checkpoints=tmp_path, every=0.0), whole)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert len(names) == 2 and names[-1] == "step-0000000066.safetensors"
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [cut, flip, empty])
+def test_a_damaged_checkpoint_is_told_and_the_one_before_it_used(
+    whole: Trained, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    train(RECIPE, X, Y, checkpoints=tmp_path, every=0.0, budget=Stopper(6))
+    newest = max(tmp_path.glob("step-*"))
+    damage(newest)
+    with pytest.warns(UserWarning, match=rf"{newest.name}' is damaged .* before it is used"):
+        same(train(RECIPE, X, Y, checkpoints=tmp_path, resume=True), whole)
+
+
+def test_a_full_disk_is_told_and_the_run_goes_on(
+    whole: Trained,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    train(RECIPE, X, Y, checkpoints=tmp_path, budget=Stopper(6))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    used = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: used._replace(free=10))
+    same(train(RECIPE, X, Y, checkpoints=tmp_path, every=0.0, resume=True), whole)
+    assert "no checkpoint after step" in (said := capfd.readouterr().err)
+    assert "10 are free" in said and "the run goes on" in said
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+def test_a_write_that_fails_half_way_leaves_no_trace(
+    whole: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(RECIPE, X, Y, checkpoints=tmp_path, budget=Stopper(6))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(self: Path, content: bytes) -> int:
+        with open(self, "wb") as file:
+            file.write(content[:50])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    same(train(RECIPE, X, Y, checkpoints=tmp_path, every=0.0, resume=True), whole)
+    monkeypatch.undo()
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+def test_what_a_killed_process_left_half_written_is_swept(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    orphan = tmp_path / f".step-0000000003.safetensors.partial-{gone.pid}"
+    orphan.write_bytes(b"half")
+    train(replace(RECIPE, epochs=1), X, Y, checkpoints=tmp_path)
+    assert not orphan.exists()
+
+
+def test_checkpoints_of_another_run_are_refused(tmp_path: Path) -> None:
+    train(RECIPE, X, Y, checkpoints=tmp_path, budget=Stopper(6))
+    for recipe, y, seed in (
+        (RECIPE, Y + 1, 0),
+        (RECIPE, Y, 1),
+        (replace(RECIPE, batch_size=16), Y, 0),
+    ):
+        with pytest.raises(FileError, match="other data, another recipe or another seed"):
+            train(recipe, X, y, seed=seed, checkpoints=tmp_path, resume=True)
+    with pytest.raises(FileError, match="give resume=True or another folder"):
+        train(RECIPE, X, Y, checkpoints=tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileError, match="cannot keep checkpoints in"):
+        train(RECIPE, X, Y, checkpoints=tmp_path / "file" / "folder")
+
+
+def test_nothing_in_a_checkpoint_is_a_pickle(tmp_path: Path) -> None:
+    train(replace(RECIPE, epochs=1), X, Y, checkpoints=tmp_path)
+    content = next(tmp_path.iterdir()).read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    about = json.loads(header["__metadata__"]["minimand"])
+    assert about["format"] == 1 and about["step"] == 11
+    assert all(entry["dtype"] for name, entry in header.items() if name != "__metadata__")
+
+
+KILLED = """
+import os, signal, sys, threading
+import numpy as np
+from minimand.losses import Squared
+from minimand.networks import MLP
+from minimand.optimizers import Adam
+from minimand.training import Recipe, loop, train
+
+random = np.random.default_rng(0)
+X = random.normal(size=(2000, 3))
+Y = X @ [1.0, -2.0, 0.5]
+loop.CHUNK_SECONDS = 0.001
+folder, seconds = sys.argv[1], float(sys.argv[2])
+
+def aim(event):
+    if seconds and event.step and not aim.armed:
+        aim.armed = True
+        threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL)).start()
+
+aim.armed = False
+recipe = Recipe(MLP(hidden=(8,)), Squared(), Adam(), batch_size=8, epochs=20)
+fitted = train(recipe, X, Y, checkpoints=folder, every=0.0, resume=True, listeners=[aim])
+print(sorted(fitted.history.items()), [leaf.tobytes().hex() for leaf in
+      __import__("jax").tree.leaves(fitted.params)], fitted.status)
+"""
+
+
+def test_kill_minus_nine_at_random_instants(tmp_path: Path) -> None:
+    def run(folder: str, seconds: float) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", KILLED, str(tmp_path / folder), str(seconds)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    undisturbed = run("whole", 0)
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    for seconds in RANDOM.uniform(0.01, 0.3, size=3):
+        killed = run("killed", seconds)
+        assert killed.returncode in (-9, 0)
+    assert run("killed", 0).stdout == undisturbed.stdout
