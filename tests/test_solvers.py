@@ -14,7 +14,7 @@ from scipy.optimize import linprog, minimize
 from sklearn import datasets, linear_model
 
 from minimand.budget import Budget
-from minimand.errors import ArgumentError, DataError, MinimandError, ShapeError, TargetError
+from minimand.errors import ArgumentError, DataError, ShapeError, TargetError
 from minimand.losses import (
     Absolute,
     CrossEntropy,
@@ -32,12 +32,16 @@ from minimand.losses import (
 )
 from minimand.penalties import L1, L2, ElasticNet, Penalty
 from minimand.solvers import (
+    LBFGS,
+    ActiveRows,
     GradientDescent,
     InteriorPoint,
     Newton,
     NormalEquations,
     Objective,
     ProximalGradient,
+    ProximalNewton,
+    RowSpace,
     Shape,
     Solution,
     Solver,
@@ -595,16 +599,19 @@ def test_a_spent_budget_ends_a_solver_with_what_there_is(
     [
         (Squared(), NO_PENALTY, 10, 1, NormalEquations),
         (Squared(), L2(1.0), 10, 1, NormalEquations),
-        (Squared(), L1(1.0), 10, 1, ProximalGradient),
-        (Squared(), ElasticNet(1.0, 0.5), 10, 1, ProximalGradient),
+        (Squared(), L1(1.0), 10, 1, ProximalNewton),
+        (Squared(), ElasticNet(1.0, 0.5), 10, 1, ProximalNewton),
         (Squared(), ElasticNet(1.0, 0.0), 10, 1, NormalEquations),
         (Absolute(), L2(1.0), 10, 1, InteriorPoint),
         (Quantile(0.9), NO_PENALTY, 10, 1, InteriorPoint),
         (Hinge(), NO_PENALTY, 10, 1, InteriorPoint),
         (Logistic(), L2(1.0), 10, 1, Newton),
-        (CrossEntropy(), L2(1.0), 64, 10, Newton),
-        (CrossEntropy(), L2(1.0), 784, 10, GradientDescent),
-        (Logistic(), L1(1.0), 10, 1, ProximalGradient),
+        (CrossEntropy(), L2(1.0), 4, 3, Newton),
+        (CrossEntropy(), L2(1.0), 64, 10, LBFGS),
+        (CrossEntropy(), L2(1.0), 784, 10, LBFGS),
+        (Logistic(), L1(1.0), 10, 1, ProximalNewton),
+        (Huber(), NO_PENALTY, 10, 1, ActiveRows),
+        (Logistic(), L2(1.0), 2000, 1, RowSpace),
     ],
 )
 def test_selection_gives_a_solver_and_its_reason(
@@ -672,7 +679,7 @@ X3, y3 = np.array([[1.0], [2.0], [3.0]]), np.array([1.0, 2.0, 4.0])
         (Squared(), X3, y3, np.array([1.0, np.nan, 1.0]), DataError, "weight must be"),
         (Squared(), X3, y3, np.array([1.0, np.inf, 1.0]), DataError, "finite"),
         (Squared(), X3, y3, np.ones(2), ShapeError, r"shape \(2,\)"),
-        (CrossEntropy(), X3, np.zeros(3, dtype=int), None, MinimandError, "CrossEntropy: 1 score"),
+        (CrossEntropy(), X3, np.zeros(3, dtype=int), None, DataError, "none but class 0"),
     ],
 )
 def test_bad_input_is_one_sentence(

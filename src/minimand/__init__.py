@@ -7,25 +7,54 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from minimand.diagnosis import check_loss, recommend
+    from minimand.estimators import (
+        GammaRegressor,
+        HuberRegressor,
+        LinearClassifier,
+        LinearClassifierCV,
+        LinearRegressor,
+        LinearRegressorCV,
+        NetworkClassifier,
+        NetworkRegressor,
+        PoissonRegressor,
+        QuantileRegressor,
+        TweedieRegressor,
+    )
     from minimand.fitting import Comparison, Fit, compare, fit, load
+    from minimand.inference import infer
     from minimand.losses import as_keras, as_lightgbm, as_xgboost, loss
-    from minimand.solvers import Objective, select
+    from minimand.solvers import Objective, least_squares, minimise, path, select
     from minimand.training import Recipe, train
 
 __version__ = "0.1.0"
 __all__ = [
     "Comparison",
     "Fit",
+    "GammaRegressor",
+    "HuberRegressor",
+    "LinearClassifier",
+    "LinearClassifierCV",
+    "LinearRegressor",
+    "LinearRegressorCV",
+    "NetworkClassifier",
+    "NetworkRegressor",
     "Objective",
+    "PoissonRegressor",
+    "QuantileRegressor",
     "Recipe",
+    "TweedieRegressor",
     "as_keras",
     "as_lightgbm",
     "as_xgboost",
     "check_loss",
     "compare",
     "fit",
+    "infer",
+    "least_squares",
     "load",
     "loss",
+    "minimise",
+    "path",
     "recommend",
     "select",
     "train",
@@ -33,9 +62,23 @@ __all__ = [
 
 _HOMES = {
     "diagnosis": ("check_loss", "recommend"),
+    "estimators": (
+        "GammaRegressor",
+        "HuberRegressor",
+        "LinearClassifier",
+        "LinearClassifierCV",
+        "LinearRegressor",
+        "LinearRegressorCV",
+        "NetworkClassifier",
+        "NetworkRegressor",
+        "PoissonRegressor",
+        "QuantileRegressor",
+        "TweedieRegressor",
+    ),
     "fitting": ("Comparison", "Fit", "compare", "fit", "load"),
     "losses": ("as_keras", "as_lightgbm", "as_xgboost", "loss"),
-    "solvers": ("Objective", "select"),
+    "inference": ("infer",),
+    "solvers": ("Objective", "least_squares", "minimise", "path", "select"),
     "training": ("Recipe", "train"),
 }
 _ROOMS = ("losses", "metrics", "networks", "optimizers", "penalties", "schedules", "solvers")

@@ -175,23 +175,27 @@ class Tweedie(LogLinkLoss):
     )
 
     def value(self, score: Array, target: Array) -> Array:
-        up, down = self._powers(score)
-        return up / (2 - self.power) + to_float(target, score) * down / (self.power - 1)
+        target = to_float(target, score)
+        up, down = self._powers(score, target)
+        return up / (2 - self.power) + target * down / (self.power - 1)
 
     def gradient(self, score: Array, target: Array) -> Array:
         xp, target = namespace(score, self.power), to_float(target, score)
-        up, down = self._powers(score)
+        up, down = self._powers(score, target)
         near = xp.abs(score) < 1
         exact = xp.exp((1 - self.power) * xp.where(near, score, 0 * score))
         return xp.where(near, exact * _excess(score, target), up - target * down)
 
     def curvature(self, score: Array, target: Array) -> Array:
-        up, down = self._powers(score)
-        return (2 - self.power) * up + (self.power - 1) * to_float(target, score) * down
+        target = to_float(target, score)
+        up, down = self._powers(score, target)
+        return (2 - self.power) * up + (self.power - 1) * target * down
 
-    def _powers(self, score: Array) -> tuple[Array, Array]:
+    def _powers(self, score: Array, target: Array) -> tuple[Array, Array]:
+        """exp((2 - p) z) and exp((1 - p) z), the latter 1 where a target of 0 makes it idle."""
         xp = namespace(score, self.power)
-        return xp.exp((2 - self.power) * score), xp.exp((1 - self.power) * score)
+        idle = xp.where(target == 0, xp.zeros_like(score), score)
+        return xp.exp((2 - self.power) * score), xp.exp((1 - self.power) * idle)
 
 
 @component

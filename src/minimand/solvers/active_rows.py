@@ -44,8 +44,8 @@ class ActiveRows(Solver):
     """Newton steps whose Hessian, the Gram matrix of the active rows, is kept up to date.
 
     A row is active where its loss bends. From step to step only the rows that come or go are added
-    to the matrix or taken away. The search along a step is exact; once no row comes or goes, the
-    step is too. A sample of the rows gives the start where there are many.
+    to the matrix or taken away. A step ends near the lowest point on its way; once no row comes or
+    goes, it is exact. A sample of the rows gives the start where there are many.
 
     A scale that the loss settles for all rows together is part of the step.
 

@@ -50,7 +50,7 @@ def certify(problem: Problem, theta: Array, duals: Array | None) -> tuple[float,
     if duals is not None:
         gap = piecewise_gap(problem, point, duals)
     elif problem.loss.card.convex and (problem.objective.smooth or problem.objective.settles):
-        gap = smooth_gap(problem, point)
+        gap = smooth_gap(problem, point) + problem.held_back(point)
     if np.isfinite(gap):
         return point.value, gap_certificate(gap, point.value)
     size = problem.stationarity(point)
@@ -73,7 +73,7 @@ def smooth_gap(problem: Problem, point: Point) -> float:
     u, pulled = z, point.gradient.copy()
     pulled[:-1] -= problem.penalty.slope(kernel)
     if np.any(np.abs(pulled[-1]) > BALANCED * problem.scale[-1]):
-        u = _balance(problem, z)
+        u = balanced(problem, z)
         pulled = problem.design.pull(problem.slopes(u))
         if np.any(np.abs(pulled[-1]) > BALANCED * problem.scale[-1]):
             return np.inf
@@ -82,30 +82,52 @@ def smooth_gap(problem: Problem, point: Point) -> float:
         if problem.outputs > 1:
             return np.inf
         share = (1 - 1e-12) / float(problem.penalty.dual_norm(pulled[:-1]))
-        u = _shrunk(problem, u, share)
+        u = u if problem.objective.settles else _shrunk(problem, u, share)
     apart = 0.0
-    if u is not z:  # Σ s (ℓ(z) - ℓ(u)) - α (z - u), which is never negative
+    if problem.objective.settles:  # a norm of the residuals: any share of its slopes will do
+        residual = z - problem.y[:, None]
+        apart = max(point.cost - share * float(np.sum(problem.slopes(u) * residual)), 0.0)
+    elif u is not z:  # Σ s (ℓ(z) - ℓ(u)) - α (z - u), which is never negative
         apart = max(point.cost - problem.cost(u) - float(np.sum(problem.slopes(u) * (z - u))), 0.0)
     return apart + _penalty_gap(problem, kernel, share * pulled[:-1])
 
 
 def piecewise_gap(problem: Problem, point: Point, duals: Array) -> float:
-    """The gap with given duals [n, J] of the two-line parts of the loss, brought into their boxes.
+    """The gap with given duals of a loss with flat pieces, brought into their polytopes.
 
-    Without a penalty Xᵀ α must be 0; what rounding leaves of it counts with the size of W.
+    They are the weighted slopes [n, J] of its v. The duals of scores that stand alone are moved
+    until they sum to 0. Without a penalty Xᵀ α must be 0, too: what rounding leaves of either
+    counts with the size of θ, and with what moves the scores as far as they lie from their kinks.
     """
-    kink, low, high = problem.lines()
-    low, high = problem.weight[:, None] * low, problem.weight[:, None] * high
-    duals = np.clip(duals, low, high)
-    if problem.objective.intercept:
-        duals = _level(duals, low, high)
-    apart = problem.columns(point.scores) - kink
-    pulled = problem.design.pull(duals.sum(axis=1)[:, None])[:-1]
-    kernel = point.theta[:-1]
-    left = float(np.sum(np.maximum(low * apart, high * apart) - duals * apart))
+    form = problem.objective.polytope
+    assert form is not None
+    singles = problem.singles()
+    if len(singles) > 1:
+        thetas, parts = point.theta.T[:, :, None], duals.T[:, :, None]
+        return sum(map(piecewise_gap, singles, map(Problem.at, singles, thetas), parts))
+    y, weight = problem.y, problem.weight[:, None]
+    duals = weight * form.nearest(duals / weight, y)
+    if singles and problem.objective.intercept:
+        low, high = form.box(y)
+        duals = _level(duals, weight * low, weight * high)
+    pulled = problem.design.pull(form.pulled(duals, y))
+    apart = form.apart(problem.columns(point.scores), y)
+    room = float(np.sum(weight * np.abs(apart)))
+    loose = np.abs(pulled) * (np.abs(point.theta) + room / problem.design.size[:, None])
+    kernel, against = point.theta[:-1], pulled[:-1]
     if problem.penalty.smooth and not problem.penalty.bend() > 0:
-        return left + float(np.sum(np.abs(pulled * kernel)))
-    return left + _penalty_gap(problem, kernel, pulled)
+        return _left(problem, point, duals, apart) + float(np.sum(loose))
+    share = 1.0
+    if np.isinf(problem.penalty.conjugate(-against)):
+        share = (1 - 1e-12) / float(problem.penalty.dual_norm(against))
+    left = _left(problem, point, share * duals, apart) + share * float(np.sum(loose[-1]))
+    return left + _penalty_gap(problem, kernel, share * against)
+
+
+def _left(problem: Problem, point: Point, duals: Array, apart: Array) -> float:
+    """Σ s ℓ(z) - ⟨d, v⟩, which is never negative."""
+    values = problem.weight * problem.loss.value(point.scores, problem.y)
+    return max(float(np.sum(values - np.sum(duals * apart, axis=1))), 0.0)
 
 
 def _penalty_gap(problem: Problem, kernel: Array, pulled: Array) -> float:
@@ -117,7 +139,7 @@ def _penalty_gap(problem: Problem, kernel: Array, pulled: Array) -> float:
     return max(float(gap), 0.0)
 
 
-def _balance(problem: Problem, z: Array) -> Array:
+def balanced(problem: Problem, z: Array) -> Array:
     """The scores shifted, each output by one number, until their slopes sum to 0.
 
     A sample tells how they bend: that decides how fast, and not where to.

@@ -49,21 +49,29 @@ class InteriorPoint(Solver):
 
     def suits(self, objective: Objective, shape: Shape) -> str:
         """The loss must consist of lines, with a minimum that says something."""
-        fits = hasattr(objective.loss, "pieces") and objective.penalty.smooth
-        useful = fits and not objective.loss.card.zero_is_optimal
+        useful = bool(objective.singles) and not objective.loss.card.zero_is_optimal
         return "made of straight pieces: exact steps, and a duality gap as proof" * useful
 
     def run(self, problem: Problem, budget: Budget) -> Run:
+        """Solve for one score after another."""
+        history, ends = History(problem, "gap"), list[_End]()
+        for one in problem.singles():
+            if ends and not problem.warm:
+                one.start = _shifted(one, ends[-1].theta)
+            ends.append(self._alone(one, history, budget))
+        worst = min(ends, key=lambda end: end.converged)
+        theta, duals = (np.hstack(parts) for parts in zip(*((e.theta, e.duals) for e in ends)))
+        return Run(theta, worst.status, worst.converged, history, duals)
+
+    def _alone(self, problem: Problem, history: History, budget: Budget) -> _End:
         """Solve on the rows near their kinks, until no other row contradicts."""
         lines = _lines(problem)
         if not np.all(np.isfinite(problem.design.push(problem.start))):
             problem.design.check_finite()
-        history = History(problem, "gap")
         rows, columns = len(lines.kink), problem.design.columns
         few = max(FEWEST, int((rows * np.sqrt(columns) / 2) ** (2 / 3)))
         if 8 * few > rows:
-            end = self._solve(lines, problem.start, self.tolerance, history, budget)
-            return Run(end.theta, end.status, end.converged, history, end.duals)
+            return self._solve(lines, problem.start, self.tolerance, history, budget)
         theta = problem.start
         if not problem.warm:
             sample = np.sort(np.random.default_rng(0).choice(rows, few, replace=False))
@@ -78,7 +86,7 @@ class InteriorPoint(Solver):
             duals[near] = end.duals
             wrong = ~near & np.any(lines.bound(theta) != fixed, axis=1)
             if near.all() or (end.converged and not wrong.any()) or budget.spent():
-                return Run(end.theta, end.status, end.converged, history, duals)
+                return end._replace(duals=duals)
             near |= wrong
             if not end.converged or 2 * near.sum() > rows:
                 near[:] = True
@@ -87,19 +95,20 @@ class InteriorPoint(Solver):
         self, lines: _Lines, theta: Array, tolerance: float, history: History, budget: Budget
     ) -> _End:
         """Iterate until the gap is small against the objective."""
-        state = _Interior(lines, theta)
+        state = _Interior(lines.framed(), theta)
         for iteration in range(self.max_iterations + 1):
             value, gap = state.value(), state.gap()
             history.add(value, gap, state.step)
-            if gap <= tolerance * max(abs(value), state.size):
+            if gap <= tolerance * max(abs(value), 1e-3 * state.size):
                 status = f"converged in {len(history.lines['value']) - 1} steps"
-                return _End(state.theta, state.d, status, True)
+                return _End(lines.rid(state), state.d[: len(lines.kink)], status, True)
             if iteration == self.max_iterations or budget.spent() or not state.advance():
                 break
         why = budget.reason or "numerical limits"
         if iteration == self.max_iterations:
             why = f"the limit of {iteration} steps"
-        return _End(state.theta, state.d, f"ended by {why} with duality gap {gap:.1e}", False)
+        status = f"ended by {why} with duality gap {gap:.1e}"
+        return _End(state.theta, state.d[: len(lines.kink)], status, False)
 
 
 class _End(NamedTuple):

@@ -79,7 +79,7 @@ def path(
 
     The penalty's own strength is not used. `strengths` are those to take, in any order; without
     them there are `count`, evenly spaced on a logarithmic scale from the strongest useful one down
-    to `ratio` times it (1e-3, or 1e-2 where there are fewer rows than columns). The data, `solver`
+    to `ratio` times it (1e-3, or 1e-2 where rows are fewer than columns; 1e-4 of that for L2). The data, `solver`
     and `budget` are as for `minimise`; a spent budget ends the path.
 
     L2 leaves every slope at any strength; like glmnet, its path begins where a thousandth as much
@@ -157,6 +157,8 @@ def saturated(problem: Problem) -> float:
 def _computed(problem: Problem, null: Array, count: int, ratio: float | None) -> Array:
     if ratio is None:
         ratio = 1e-2 if problem.design.rows < problem.design.columns else 1e-3
+        if problem.penalty.smooth:  # the start is as many times further up
+            ratio *= 1e-4
     if not (count >= 1 and 0 < ratio < 1):
         raise ArgumentError(f"count is {count} and ratio {ratio}; count ≥ 1 and 0 < ratio < 1")
     top = strongest(problem)

@@ -13,6 +13,7 @@ from minimand.arrays import Array
 from minimand.component import Component, component
 from minimand.errors import ArgumentError, DataError, ShapeError
 from minimand.losses import Loss
+from minimand.losses.polyhedral import Polyhedral, polytope
 from minimand.penalties import L2, Penalty
 from minimand.solvers.design import design, matrix
 
@@ -44,7 +45,18 @@ class Objective(Component):
     @property
     def solvable(self) -> bool:
         """Whether the loss is one of single rows, at least once such a number is settled."""
-        return self.loss.by_row or self.settles
+        return self.loss.by_row or self.settles or self.polytope is not None
+
+    @property
+    def polytope(self) -> Polyhedral | None:
+        """The flat pieces of the loss, if it is made of such."""
+        return polytope(self.loss)
+
+    @property
+    def singles(self) -> tuple[Loss, ...]:
+        """Losses made of straight lines, one for each score, if that is all there is to solve."""
+        apart = self.penalty.smooth or self.penalty.entrywise
+        return self.polytope.singles() if self.polytope is not None and apart else ()
 
 
 class Shape(NamedTuple):
@@ -110,10 +122,12 @@ class Problem:
         if objective.settles:
             rest = y if self.offset is None else y - self.offset
             self.loss = self.loss.guarded(rest, self.weight)  # type: ignore[attr-defined]
-        self.y, self.outputs = y, 1
-        if self.loss.score_axes:
+        self.y, self.outputs = y, len(self.loss.scores) or 1
+        if self.loss.score_axes and not self.loss.scores:
             self.y = y.astype(np.int64)
             self.outputs = int(self.y.max()) + 1
+            if self.outputs < 2:
+                raise DataError(f"{self.loss} compares classes, and y holds none but class 0")
         self.design = design(X, objective.intercept)
         self.warm = start is not None
         self.start = self._point(start) if self.warm else self.initial()
@@ -131,6 +145,17 @@ class Problem:
         part.weight = self.weight[rows] / self.weight[rows].sum()
         part.offset = None if self.offset is None else self.offset[rows]
         return part
+
+    def singles(self) -> list[Problem]:
+        """The problems of every score alone, where they add up to this one."""
+        problems = []
+        for k, loss in enumerate(self.objective.singles):
+            one = copy(self)
+            one.objective, one.loss = replace(self.objective, loss=loss), loss
+            one.outputs, one.start = 1, self.start[:, k : k + 1]
+            one.__dict__.pop("scale", None)
+            problems.append(one)
+        return problems
 
     def eased(self, factor: float) -> Problem:
         """The problem with the least scale times a factor, where rows share a scale."""
@@ -281,7 +306,7 @@ class Problem:
         Losses over K classes do not feel a shift of all scores, so the biases sum to 0.
         """
         kernel, bias = self.design.affine(theta)
-        if self.outputs > 1:
+        if self.outputs > 1 and not self.loss.scores:
             bias -= bias.mean()
         params: dict[str, Any] = {"output": {"kernel": kernel, "bias": bias}}
         if self.objective.settles:

@@ -1,0 +1,26 @@
+"""The scikit-learn face: estimators for pipelines, searches and everything else that takes them."""
+
+from minimand.estimators.linear import LinearClassifier, LinearRegressor
+from minimand.estimators.network import NetworkClassifier, NetworkRegressor
+from minimand.estimators.path import LinearClassifierCV, LinearRegressorCV
+from minimand.estimators.shorthand import (
+    GammaRegressor,
+    HuberRegressor,
+    PoissonRegressor,
+    QuantileRegressor,
+    TweedieRegressor,
+)
+
+__all__ = [
+    "GammaRegressor",
+    "HuberRegressor",
+    "LinearClassifier",
+    "LinearClassifierCV",
+    "LinearRegressor",
+    "LinearRegressorCV",
+    "NetworkClassifier",
+    "NetworkRegressor",
+    "PoissonRegressor",
+    "QuantileRegressor",
+    "TweedieRegressor",
+]

@@ -1,0 +1,379 @@
+"""Networks in scikit-learn's manner: a multilayer perceptron by the compiled engine."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import numpy as np
+import scipy.sparse
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import _check_partial_fit_first_call
+
+from minimand.arrays import Array
+from minimand.component import Component
+from minimand.data.splits import Fold, holdout
+from minimand.data.task import Task
+from minimand.errors import ArgumentError, DataError, SolverError
+from minimand.estimators.base import Classifier, Estimator, Regressor, row_weights
+from minimand.losses import Loss
+from minimand.optimizers import Optimizer
+from minimand.penalties import Penalty
+from minimand.schedules import Constant, Schedule
+
+if TYPE_CHECKING:
+    from minimand.training import Recipe, Trained
+
+FEWEST_ROWS_TO_WATCH = 200
+"""From so many rows on, "auto" sets some aside to stop early; fewer say too little."""
+BLOCK = 1 << 14
+
+
+class Network(Estimator):
+    """What networks have in common: standardised columns, and one compiled run in single precision.
+
+    After `fit`: `trained_` (recipe, parameters, history), `history_`, `status_`, `n_iter_`
+    (epochs), and `mean_` and `spread_` of the columns.
+    """
+
+    _components: ClassVar[Mapping[str, type[Component]]] = MappingProxyType(
+        {"loss": Loss, "penalty": Penalty, "optimizer": Optimizer, "schedule": Schedule}
+    )
+
+    def _recipe(self, loss: Loss, outputs: int, rows: int) -> Recipe:
+        from minimand.networks import MLP
+        from minimand.training import Recipe
+
+        sizes, batch = self.hidden_layer_sizes, self.batch_size
+        hidden = tuple(sizes) if isinstance(sizes, Iterable) else (sizes,)
+        return Recipe(
+            MLP(hidden=hidden, outputs=outputs, activation=self.activation),
+            loss,
+            self._component("optimizer"),
+            self._chosen_penalty(),
+            self._component("schedule") or Constant(),
+            batch_size=sensible_batch(rows) if isinstance(batch, str) else batch,
+            epochs=self.max_iter,
+            patience=self.n_iter_no_change,
+        )
+
+    def _train(self, task: Task, recipe: Recipe, X: Array, y: Array, weight: Array | None) -> None:
+        """A whole run from fresh parameters."""
+        self._seed = check_random_state(self.random_state).randint(2**31 - 1)
+        trained = self._run(recipe, X, y, weight, self._fold(y, task), self._seed)
+        self._keep(trained, trained.history, trained.status)
+
+    def _go_on(self, recipe: Recipe, X: Array, y: Array, weight: Array | None) -> None:
+        """One epoch over these rows, from the parameters and the optimiser's state so far."""
+        past = getattr(self, "trained_", None)
+        if past is None:
+            self._seed = check_random_state(self.random_state).randint(2**31 - 1)
+        history = self.history_ if past else {"epoch": [], "train": [], "validation": []}
+        done = len(history["epoch"])
+        rows = Fold(np.arange(len(y)), np.arange(0))
+        trained = self._run(
+            dataclasses.replace(recipe, epochs=1), X, y, weight, rows, self._seed + done, past
+        )
+        history = {name: line + trained.history[name] for name, line in history.items()}
+        history["epoch"] = [*range(1, done + 2)]
+        self._keep(trained, history, f"{done + 1} epochs so far")
+
+    def _run(
+        self,
+        recipe: Recipe,
+        X: Array,
+        y: Array,
+        weight: Array | None,
+        fold: Fold,
+        seed: int,
+        past: Trained | None = None,
+    ) -> Trained:
+        from minimand.training import train_members
+
+        (trained,) = train_members(
+            [recipe],
+            self._standardised(X),
+            y,
+            [fold],
+            [seed],
+            weight=weight,
+            progress=bool(self.verbose),
+            starts=[past] if past else (),
+        )
+        if not trained.finite:
+            raise SolverError(trained.status)
+        return trained
+
+    def _fold(self, y: Array, task: Task) -> Fold:
+        """The rows to descend on, and those to watch for early stopping."""
+        early = self.early_stopping
+        if early not in ("auto", True, False):
+            raise ArgumentError(
+                f"{type(self).__name__}: early_stopping is {early!r}; it must be 'auto', True or "
+                f"False"
+            )
+        if early is True or (early == "auto" and len(y) >= FEWEST_ROWS_TO_WATCH):
+            return holdout(y, task, self.validation_fraction, self._seed)
+        return Fold(np.arange(len(y)), np.arange(0))
+
+    def _keep(self, trained: Trained, history: dict[str, list[float]], status: str) -> None:
+        self.trained_, self.history_, self.status_ = trained, history, status
+        self.n_iter_ = len(history["epoch"])
+
+    def _rows(self, X: Any, *rest: Any, **options: Any) -> Any:
+        found = super()._rows(X, *rest, **options)
+        if isinstance(found, tuple):
+            return dense(found[0]), found[1]
+        return dense(found)
+
+    def _measure(self, X: Array, weight: Array | None) -> None:
+        self.mean_, self.spread_ = mean_and_spread(X, weight)
+
+    def _standardised(self, X: Array) -> Array:
+        return ((X - self.mean_) / self.spread_).astype(np.float32)
+
+    def _scores(self, X: Array) -> Array:
+        """Scores in double precision, so that those of a row do not depend on the other rows.
+
+        Blocks are filled up to a power of two, so that few programs serve any number of rows.
+        """
+        import jax
+
+        from minimand.training import program
+
+        trained = self.trained_
+        with jax.enable_x64(True):
+            params, state = jax.tree.map(np.float64, (trained.params, trained.network_state))
+            found = []
+            for start in range(0, len(X), BLOCK):
+                block = (X[start : start + BLOCK] - self.mean_) / self.spread_
+                filled = np.zeros((max(32, 1 << (len(block) - 1).bit_length()), X.shape[1]))
+                filled[: len(block)] = block
+                scores = program.scores(trained.recipe, params, state, filled)
+                found.append(np.asarray(scores)[: len(block)])
+        return np.concatenate(found)
+
+
+class NetworkRegressor(Network, Regressor):
+    """A multilayer perceptron of a number, by any loss.
+
+    Columns, and a target that may be any real number, are brought to mean 0 and spread 1 before
+    training, with the figures of the first rows seen. So Huber's `delta`, say, counts in standard
+    deviations of y.
+
+    Args:
+        hidden_layer_sizes: the width of every hidden layer.
+        activation: "relu", "tanh", "gelu" or "silu".
+        loss: text or object, such as "squared", "huber(delta=1)", "quantiles(levels=(0.1, 0.9))".
+        penalty: None, or text or object such as "l2(strength=0.001)".
+        optimizer: text or object, such as "adam(learning_rate=0.01)" or "sgd(momentum=0.9)".
+        schedule: None, or text or object: how the step size changes over the steps.
+        batch_size: rows a step; "auto" makes about 50 steps an epoch, of 16 to 256 rows.
+        max_iter: the most epochs.
+        early_stopping: whether to stop when the loss of rows set aside falls no more, and to return
+            the best epoch; "auto": from 200 rows on.
+        validation_fraction: the share of rows set aside.
+        n_iter_no_change: how many epochs without progress end the run.
+        random_state: decides the initial parameters, the order of the rows and those set aside.
+        verbose: show a progress bar.
+
+    >>> from sklearn.datasets import load_diabetes
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> fitted = NetworkRegressor((8,), max_iter=30, random_state=0).fit(X, y)
+    >>> fitted.score(X, y) > 0.4
+    True
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes: int | Sequence[int] = (100,),
+        activation: Literal["relu", "tanh", "gelu", "silu"] = "relu",
+        *,
+        loss: str | Loss = "squared",
+        penalty: str | Penalty | None = None,
+        optimizer: str | Optimizer = "adam",
+        schedule: str | Schedule | None = None,
+        batch_size: int | Literal["auto"] = "auto",
+        max_iter: int = 200,
+        early_stopping: bool | Literal["auto"] = "auto",
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.loss = loss
+        self.penalty = penalty
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train from fresh parameters on X [n, p], y [n] and weights [n].
+
+        Raises:
+            TargetError: a target outside the domain of the loss; the text names the row.
+            SolverError: the loss stopped being finite; the text names the epoch.
+        """
+        self._train("regression", *self._prepared(X, y, sample_weight, first=True))
+        return self
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """One epoch over these rows, going on from where the last call ended."""
+        self._go_on(*self._prepared(X, y, sample_weight, first=not hasattr(self, "trained_")))
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """The response of the loss to the score: a mean, a quantile ..., [n] (or [n, L])."""
+        return self._answer(self._scores(self._rows(X)))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R², or D² for losses with a log link (the deviance) and for quantiles (the pinball loss).
+
+        D² is the share of the best constant's loss that the network does away with.
+        """
+        return self._explained(y, self._scores(self._rows(X)), sample_weight)
+
+    def _prepared(self, X: Any, y: Any, sample_weight: Any, first: bool) -> Any:
+        """(recipe, rows, standardised targets, weights)."""
+        loss = self._chosen_loss()
+        X, y = self._rows(X, y, reset=first, y_numeric=True)
+        y, weight = y.astype(np.float64), row_weights(sample_weight, X)
+        loss.check_target(y)
+        if first:
+            self._measure(X, weight)
+            real = loss.card.target == "real"
+            self.target_mean_, self.target_spread_ = (
+                map(float, mean_and_spread(y, weight)) if real else (0.0, 1.0)
+            )
+        y = (y - self.target_mean_) / self.target_spread_
+        return self._recipe(loss, len(loss.scores) or 1, len(y)), X, y, weight
+
+    def _scores(self, X: Array) -> Array:
+        return self.target_mean_ + self.target_spread_ * super()._scores(X)
+
+
+class NetworkClassifier(Network, Classifier):
+    """A multilayer perceptron of classes, by any loss of classes.
+
+    Columns are brought to mean 0 and spread 1 before training, with the figures of the first rows
+    seen.
+
+    Args:
+        loss: text or object; "auto" is the logistic loss for two classes and the cross-entropy for
+            more.
+        class_weight: None, "balanced", or a dictionary from class to weight.
+
+    The other arguments are those of `NetworkRegressor`.
+
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> fitted = NetworkClassifier((16,), max_iter=100, random_state=0).fit(X, y)
+    >>> fitted.score(X, y) > 0.9
+    True
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes: int | Sequence[int] = (100,),
+        activation: Literal["relu", "tanh", "gelu", "silu"] = "relu",
+        *,
+        loss: str | Loss = "auto",
+        penalty: str | Penalty | None = None,
+        class_weight: Any = None,
+        optimizer: str | Optimizer = "adam",
+        schedule: str | Schedule | None = None,
+        batch_size: int | Literal["auto"] = "auto",
+        max_iter: int = 200,
+        early_stopping: bool | Literal["auto"] = "auto",
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.loss = loss
+        self.penalty = penalty
+        self.class_weight = class_weight
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train from fresh parameters on X [n, p], classes y [n] and weights [n].
+
+        Raises:
+            DataError: there are fewer than two classes.
+            SolverError: the loss stopped being finite; the text names the epoch.
+        """
+        X, y = self._rows(X, y, reset=True)
+        weight = row_weights(sample_weight, X)
+        index = self._encoded(y, weight)
+        self._measure(X, weight)
+        self._train("multiclass", *self._prepared(X, index, weight))
+        return self
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """One epoch over these rows, going on from where the last call ended.
+
+        The first call must name all `classes`, unless `fit` came before.
+        """
+        first = _check_partial_fit_first_call(self, classes)
+        X, y = self._rows(X, y, reset=first)
+        weight = row_weights(sample_weight, X)
+        if self.class_weight == "balanced":
+            raise ArgumentError(
+                "partial_fit sees too few rows to balance classes; give class_weight as a "
+                "dictionary"
+            )
+        for row in np.flatnonzero(~np.isin(y, self.classes_))[:1]:
+            raise DataError(f"y is {y[row]!r} in row {row + 1}, which is none of `classes`")
+        if first:
+            self._measure(X, weight)
+        self._go_on(*self._prepared(X, np.searchsorted(self.classes_, y), weight))
+        return self
+
+    def _prepared(self, X: Array, index: Array, weight: Array | None) -> Any:
+        """(recipe, rows, targets, weights)."""
+        classes = len(self.classes_)
+        loss = self._chosen_loss(classes)
+        if classes > 2 and not loss.score_axes:
+            raise ArgumentError(
+                f"{loss} is a loss of two classes and y holds {classes}; use 'cross_entropy', or "
+                f"wrap the network in sklearn.multiclass.OneVsRestClassifier"
+            )
+        recipe = self._recipe(loss, classes if loss.score_axes else 1, len(index))
+        return recipe, X, loss.from_classes(index), self._weights(index, weight)
+
+
+def sensible_batch(rows: int) -> int:
+    """About 50 steps an epoch: a power of two from 16 to 256."""
+    return int(np.clip(2 ** round(np.log2(rows / 50)), 16, 256))
+
+
+def mean_and_spread(values: Array, weight: Array | None) -> tuple[Array, Array]:
+    """The weighted mean and standard deviation of columns; 1 for a constant one."""
+    mean = np.average(values, axis=0, weights=weight)
+    spread = np.sqrt(np.average((values - mean) ** 2, axis=0, weights=weight))
+    return mean, np.where(spread > 1e-12 * np.abs(mean), spread, 1.0)
+
+
+def dense(X: Array) -> Array:
+    """The rows of a sparse matrix written out; anything else as it is."""
+    return X.toarray() if scipy.sparse.issparse(X) else X

@@ -1,0 +1,351 @@
+"""Data that break solvers: an optimum that nobody can improve, or a status that says why not.
+
+Every convex loss that `minimise` accepts meets every case. What it returns is judged from outside:
+the objective is added up in NumPy, and SciPy, from the answer and from elsewhere, must not find a
+lower one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+from scipy.optimize import minimize as scipy_minimise
+
+import minimand.losses  # noqa: F401  (fills the catalogue)
+from minimand.component import catalogue
+from minimand.errors import ArgumentError
+from minimand.losses import (
+    Absolute,
+    CrossEntropy,
+    HalfSquared,
+    Hinge,
+    Huber,
+    Logistic,
+    Loss,
+    Poisson,
+    Quantile,
+    SquaredHinge,
+)
+from minimand.penalties import L1, L2, Penalty
+from minimand.solvers import Objective, Shape, Solution, minimise, select
+
+Array = Any
+TOLERANCE = 1e-6
+NO_PENALTY = L2(0.0)
+
+
+def targets(domain: str, score: Array, random: np.random.Generator) -> Array:
+    """Targets of a domain that depend on a score of ordinary size."""
+    noise = random.normal(size=len(score))
+    made: dict[str, Callable[[], Array]] = {
+        "real": lambda: score + noise,
+        "count": lambda: random.poisson(np.exp(0.5 * score)).astype(float),
+        "positive": lambda: np.exp(0.3 * score) * random.gamma(2, 0.5, len(score)),
+        "fraction": lambda: 1 / (1 + np.exp(-score - noise)),
+        "sign": lambda: np.where(score + noise > 0, 1.0, -1.0),
+        "class": lambda: np.digitize(score + noise, [-0.5, 0.5]),
+    }
+    return made[domain]()
+
+
+DOMAINS = ("real", "count", "positive", "fraction", "sign", "class")
+
+
+def accepted(penalty: Penalty) -> list[Loss]:
+    """The convex losses that a solver takes with this penalty."""
+    found = []
+    for made in catalogue("loss").values():
+        loss = made()
+        if not (made.__module__.startswith("minimand.") and loss.card.convex):
+            continue
+        if loss.card.target not in DOMAINS:
+            continue
+        try:
+            select(Objective(loss, penalty), Shape(60, 4, 3 if loss.score_axes else 1))
+        except ArgumentError:
+            continue
+        found.append(loss)
+    return found
+
+
+CONVEX = accepted(L2(0.01))
+each_loss = pytest.mark.parametrize("loss", CONVEX, ids=str)
+each_strength = pytest.mark.parametrize("strength", [0.0, 0.01])
+
+
+@dataclass
+class Case:
+    """Data, and the columns in units in which a search from outside can move."""
+
+    X: Array
+    y: Array
+    weight: Array | None = None
+    offset: Array | None = None
+
+
+def data(loss: Loss, rows: int = 60, columns: int = 4, seed: int = 0) -> Case:
+    random = np.random.default_rng(seed)
+    X = random.normal(size=(rows, columns))
+    score = X[:, : min(columns, 5)] @ [1.0, -0.5, 0.3, 0.0, 0.2][: min(columns, 5)] + 0.2
+    return Case(X, targets(loss.card.target, score, random))
+
+
+def value(objective: Objective, case: Case, kernel: Array, bias: Array) -> float:
+    """The objective, added up outside the solvers."""
+    loss, X = objective.loss, np.asarray(case.X, dtype=np.float64)
+    score = X @ kernel + bias
+    if case.offset is not None:
+        score = score + case.offset[:, None]
+    weight = np.ones(len(X)) if case.weight is None else case.weight
+    score = score if loss.score_axes else score[:, 0]
+    with np.errstate(over="ignore"):
+        cost = loss(score, case.y, weight=weight)
+    return float(cost + objective.penalty.value(kernel))
+
+
+def lowest(objective: Objective, case: Case, kernel: Array, bias: Array) -> float:
+    """The lowest objective that SciPy finds, from the answer and from the best constant.
+
+    It moves in standardised columns; it shares the loss with the solvers, but nothing else.
+    """
+    X = np.asarray(case.X, dtype=np.float64)
+    centre, size = X.mean(axis=0), X.std(axis=0)
+    size = np.where(size > 1e-12 * np.abs(centre), size, np.abs(centre) + (centre == 0))
+    inner = Case((X - centre) / size, case.y, case.weight, case.offset)
+    shape, loss = kernel.shape, objective.loss
+    weight = np.ones(len(X)) if case.weight is None else case.weight
+    kept = weight > 0
+    share = weight[kept] / weight.sum()
+    Z, y = np.column_stack([inner.X, np.ones(len(X))])[kept], case.y[kept]
+    offset = 0.0 if case.offset is None else case.offset[kept][:, None]
+
+    def both(theta: Array) -> tuple[float, Array]:
+        W = theta.reshape(-1, shape[1])
+        score = Z @ W + offset
+        taken = score if loss.score_axes else score[:, 0]
+        with np.errstate(over="ignore", invalid="ignore"):
+            if loss.by_row:
+                cost = share @ loss.value(taken, y)
+                slopes = share[:, None] * loss.gradient(taken, y).reshape(score.shape)
+            else:
+                given = loss.settled(taken, y, share)  # type: ignore[attr-defined]
+                cost = share @ given.value(taken, y)
+                slopes = (share * given.gradient(taken, y))[:, None]
+            gradient = Z.T @ slopes
+        w = W[:-1] / size[:, None]
+        gradient[:-1] += objective.penalty.slope(w) / size[:, None]
+        total = cost + objective.penalty.value(w)
+        return (float(total), gradient.ravel()) if np.isfinite(total) else (1e300, 0 * theta)
+
+    answer = np.vstack([kernel * size[:, None], bias + centre @ kernel])
+    start = np.zeros_like(answer)
+    with np.errstate(all="ignore"):
+        start[-1] = loss.constant(y, share) if loss.card.target != "class" else 0.0
+    options = {"maxiter": 100 if len(y) < 1000 else 30, "ftol": 1e-14, "gtol": 1e-10}
+    return min(
+        float(scipy_minimise(both, s.ravel(), jac=True, method="L-BFGS-B", options=options).fun)
+        for s in (answer, start)
+    )
+
+
+def judged(objective: Objective, case: Case, solution: Solution | None = None) -> Solution:
+    """The solution, if it keeps its word."""
+    solution = solution or minimise(objective, case.X, case.y, case.weight, offset=case.offset)
+    layer = solution.params["output"]
+    kernel, bias = layer["kernel"], layer["bias"]
+    assert np.all(np.isfinite(kernel)) and np.all(np.isfinite(bias)), solution.summary()
+    here = value(objective, case, kernel, bias)
+    typical = abs(here) + 1e-3 * float(np.mean(np.abs(case.y)))
+    assert solution.value == pytest.approx(here, rel=1e-6, abs=1e-6 * typical), solution.summary()
+    assert solution.status and solution.certificate.sentence
+    best = lowest(objective, case, kernel, bias)
+    if solution.converged:
+        assert best >= here - TOLERANCE * typical, f"{here - best:.1e} lower; {solution.summary()}"
+    else:
+        assert (
+            "ended" in solution.status
+            or "no minimum" in solution.status
+            or ("does not bear out" in solution.status)
+        )
+    if solution.certificate.kind == "duality gap":
+        least = solution.value - solution.certificate.value
+        assert best >= least - 1e-9 * typical, solution.summary()
+    return solution
+
+
+def objective_of(loss: Loss, strength: float) -> Objective:
+    return Objective(loss, L2(strength))
+
+
+# --- columns --------------------------------------------------------------------------------------
+
+
+@each_loss
+@each_strength
+def test_duplicated_and_constant_columns(loss: Loss, strength: float) -> None:
+    case = data(loss)
+    ones = np.full((60, 1), 3.0)
+    case.X = np.hstack([case.X, case.X[:, :2], ones, 0 * ones])
+    judged(objective_of(loss, strength), case)
+
+
+@each_loss
+@each_strength
+def test_columns_in_units_between_1e_minus_8_and_1e8(loss: Loss, strength: float) -> None:
+    case = data(loss)
+    case.X = case.X * np.array([1e-8, 1e-3, 1e3, 1e8])
+    judged(objective_of(loss, strength), case)
+
+
+@each_loss
+def test_a_column_far_from_zero(loss: Loss) -> None:
+    case = data(loss)
+    case.X[:, 0] += 1e9
+    judged(objective_of(loss, 0.01), case)
+
+
+@each_loss
+def test_ten_times_as_many_columns_as_rows(loss: Loss) -> None:
+    judged(objective_of(loss, 0.1), data(loss, 12, 120))
+
+
+@each_loss
+def test_ten_times_as_many_columns_as_rows_without_a_penalty(loss: Loss) -> None:
+    judged(objective_of(loss, 0.0), data(loss, 12, 120))
+
+
+# --- rows -----------------------------------------------------------------------------------------
+
+
+@each_loss
+@each_strength
+def test_one_row(loss: Loss, strength: float) -> None:
+    case = data(loss)
+    row = slice(0, 1)
+    if loss.score_axes:
+        case.y[0] = 1
+    judged(objective_of(loss, strength), Case(case.X[row], case.y[row]))
+
+
+@each_loss
+@each_strength
+def test_outlying_rows(loss: Loss, strength: float) -> None:
+    case = data(loss)
+    case.X[:2] *= 1e6
+    judged(objective_of(loss, strength), case)
+
+
+@each_loss
+@each_strength
+def test_weights_of_zero_leave_rows_out(loss: Loss, strength: float) -> None:
+    case = data(loss)
+    kept = np.random.default_rng(0).random(60) < 0.6
+    case.weight = np.where(kept, 2.0, 0.0)
+    found = judged(objective_of(loss, strength), case)
+    without = minimise(objective_of(loss, strength), case.X[kept], case.y[kept])
+    assert found.value == pytest.approx(without.value, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("loss", [x for x in CONVEX if x.card.target == "real"], ids=str)
+def test_an_offset_far_from_zero(loss: Loss) -> None:
+    case = data(loss)
+    case.offset = np.full(60, 1e6)
+    case.y = case.y + 1e6
+    judged(objective_of(loss, 0.01), case)
+
+
+# --- classes --------------------------------------------------------------------------------------
+
+OF_CLASSES = [loss for loss in CONVEX if loss.card.target in ("sign", "class")]
+
+
+@pytest.mark.parametrize("loss", OF_CLASSES, ids=str)
+@each_strength
+def test_perfectly_separable_classes(loss: Loss, strength: float) -> None:
+    case = data(loss)
+    index = np.digitize(case.X[:, 0], [-0.5, 0.5])
+    case.y = index if loss.card.target == "class" else np.where(index > 1, 1.0, -1.0)
+    if loss.card.target == "class":  # along one axis the middle class is no half space
+        case.X = np.column_stack([case.X, 4.0 * (index == 1)])
+    judged(objective_of(loss, strength), case)
+
+
+@pytest.mark.parametrize("loss", OF_CLASSES, ids=str)
+@each_strength
+def test_a_class_without_weight(loss: Loss, strength: float) -> None:
+    case = data(loss)
+    gone = 1 if loss.card.target == "class" else -1
+    case.weight = np.where(case.y == gone, 0.0, 1.0)
+    judged(objective_of(loss, strength), case)
+
+
+# --- many rows ------------------------------------------------------------------------------------
+
+MANY = [HalfSquared(), Logistic(), CrossEntropy(), Poisson(), Huber(), SquaredHinge(), Absolute()]
+
+
+def many(loss: Loss, rows: int = 20_000) -> Case:
+    return data(loss, rows, 6, seed=1)
+
+
+@pytest.mark.parametrize("loss", MANY, ids=str)
+def test_a_category_with_two_rows(loss: Loss) -> None:
+    """A sample of the rows never sees it."""
+    case = many(loss)
+    level = np.zeros((len(case.y), 2))
+    level[[123, 4567], 0] = level[[77, 8910, 15_000], 1] = 1.0
+    case.X = np.hstack([case.X, level])
+    assert judged(objective_of(loss, 1e-5), case).converged
+
+
+@pytest.mark.parametrize("loss", MANY, ids=str)
+def test_outlying_rows_among_many(loss: Loss) -> None:
+    case = many(loss)
+    case.X[[5, 9999]] *= 1e6 if loss.card.target != "count" else -1e3
+    judged(objective_of(loss, 1e-4), case)
+
+
+# --- forms ----------------------------------------------------------------------------------------
+
+FORMS: dict[str, Callable[[Array], Any]] = {
+    "float32": lambda X: X.astype(np.float32),
+    "fortran": np.asfortranarray,
+    "fortran float32": lambda X: np.asfortranarray(X.astype(np.float32)),
+    "strided rows": lambda X: np.repeat(X, 2, axis=0)[::2],
+    "strided columns": lambda X: np.repeat(X, 2, axis=1)[:, ::2],
+    "reversed": lambda X: np.ascontiguousarray(X[::-1, ::-1])[::-1, ::-1],
+    "read only": lambda X: np.require(X.copy(), requirements="W").copy(),
+    "csr": scipy.sparse.csr_array,
+    "csc": scipy.sparse.csc_array,
+    "csr float32": lambda X: scipy.sparse.csr_matrix(X.astype(np.float32)),
+    "integers": lambda X: X.astype(int),
+    "jax": lambda X: __import__("jax").numpy.asarray(X),
+    "torch": lambda X: __import__("torch").tensor(X),
+}
+SEVERAL = [HalfSquared(), Logistic(), CrossEntropy(), Poisson(), Huber(), Quantile(0.8), Hinge()]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("penalty", [L2(0.01), L1(0.01)], ids=str)
+@pytest.mark.parametrize("loss", SEVERAL, ids=str)
+def test_forms_of_the_data(loss: Loss, penalty: Penalty, form: str) -> None:
+    """Columns hold whole numbers up to 8, so that no form rounds them; most are zero."""
+    case = data(loss)
+    X = np.round(2 * case.X) * (np.abs(case.X) > 0.5)
+    objective = Objective(loss, penalty)
+    try:
+        expected = minimise(objective, X, case.y)
+    except ArgumentError as refusal:
+        assert "no solver handles" in str(refusal)
+        return
+    made = FORMS[form](X)
+    if form == "read only":
+        made.flags.writeable = False
+    found = minimise(objective, made, case.y)
+    assert found.converged == expected.converged, found.summary()
+    assert found.value == pytest.approx(expected.value, rel=1e-8)
