@@ -78,6 +78,11 @@ class Penalty(Chooser):
         """Whether each row of a kernel becomes zero by itself."""
         return True
 
+    @property
+    def entrywise(self) -> bool:
+        """Whether it is a sum over the entries of a kernel."""
+        return True
+
     def together(self, rows: Array) -> Array:
         """The indices `rows` of a kernel, and of all the rows that become zero with one of them."""
         return rows
@@ -271,6 +276,10 @@ class Group(Penalty):
     def separable(self) -> bool:
         """Whether no groups are named."""
         return not self.groups
+
+    @property
+    def entrywise(self) -> bool:
+        return False
 
     def together(self, rows: Array) -> Array:
         if not self.groups:

@@ -152,8 +152,8 @@ class HuberRegressor(LinearRegression):
     """A linear model that outliers do not pull, with the scale of the residuals fitted too.
 
     It minimises the mean of σ + σ H(r / σ) over w, b and σ > 0, plus the penalty of w, where H(u)
-    is u² up to ε and 2 ε |u| - ε² beyond (Owen, 2007, A robust hybrid of lasso and ridge regression;
-    Huber's proposal 2). Given σ this is Huber's loss with δ = ε σ.
+    is u² up to ε and 2 ε |u| - ε² beyond (Huber's proposal 2; Owen, 2007, A robust hybrid of lasso
+    and ridge regression). Given σ this is Huber's loss with δ = ε σ.
 
     Args:
         epsilon: from so many σ on, a residual counts as an outlier; above 1.

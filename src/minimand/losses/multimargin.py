@@ -10,9 +10,10 @@ from minimand.arrays import Array, arange, namespace, positive_part, square_zero
 from minimand.component import Card, component
 from minimand.errors import ShapeError
 from minimand.losses.base import Loss, reject
+from minimand.losses.polyhedral import Polyhedral, diagonal
 
 
-class MulticlassHinge(Loss):
+class MulticlassHinge(Loss, Polyhedral):
     """A piecewise linear loss of v_j = 1 + z_j - z_y for scores z [n, K] and class indices y [n].
 
     Subclasses give the loss, its slope and its hinges as functions of v, where v_y = 0.
@@ -46,6 +47,14 @@ class MulticlassHinge(Loss):
     def curvature(self, score: Array, target: Array) -> Array:
         """0 wherever it exists, [n, K, K]."""
         return square_zeros(score)
+
+    def apart(self, score: Array, target: Array) -> Array:
+        return self._violations(score, target)[0]
+
+    def pulled(self, slopes: Array, target: Array) -> Array:
+        own = _own(slopes, target)
+        others = np.where(own, 0.0, slopes)
+        return np.where(own, -others.sum(axis=-1, keepdims=True), others)
 
     def decide(self, score: Array) -> Array:
         """The index of the largest score."""
@@ -129,8 +138,30 @@ class CrammerSinger(MulticlassHinge):
         count = xp.sum(hits, axis=-1, keepdims=True)
         return hits / xp.where(count > 0, count, xp.ones_like(count))
 
+    def nearest(self, slopes: Array, target: Array) -> Array:
+        """Not negative, with a sum of at most 1, and 0 for the class itself."""
+        lowered = np.maximum(slopes - self._excess(slopes, target), 0.0)
+        return np.where(_own(slopes, target), 0.0, lowered)
+
+    def turned(self, slopes: Array, target: Array) -> Array:
+        excess = self._excess(slopes, target)
+        moving = 1.0 * ((slopes > excess) & ~_own(slopes, target))
+        share = moving / np.maximum(moving.sum(axis=-1, keepdims=True), 1.0)
+        tied = (excess > 0)[..., None] * moving[..., None] * share[..., None, :]
+        return diagonal(moving) - tied
+
     def hinges(self, own: Array) -> Array:
         return own
+
+    def _excess(self, slopes: Array, target: Array) -> Array:
+        """What to take off all slopes so that the positive ones sum to at most 1, [n, 1].
+
+        Held, Wolfe and Crowder (1974), Validation of subgradient optimization.
+        """
+        others = np.where(_own(slopes, target), -np.inf, slopes)
+        falling = np.sort(others, axis=-1)[..., :0:-1]
+        means = (np.cumsum(falling, axis=-1) - 1) / np.arange(1, slopes.shape[-1])
+        return np.maximum(means.max(axis=-1, keepdims=True), 0.0)
 
 
 @component
@@ -162,5 +193,19 @@ class WestonWatkins(MulticlassHinge):
     def slope(self, v: Array) -> Array:
         return namespace(v).astype(v > 0, v.dtype)
 
+    def nearest(self, slopes: Array, target: Array) -> Array:
+        """From 0 to 1, and 0 for the class itself."""
+        return np.where(_own(slopes, target), 0.0, np.clip(slopes, 0.0, 1.0))
+
+    def turned(self, slopes: Array, target: Array) -> Array:
+        inside = (slopes > 0) & (slopes < 1) & ~_own(slopes, target)
+        return diagonal(1.0 * inside)
+
     def hinges(self, own: Array) -> Array:
         return np.arange(len(own))
+
+
+def _own(slopes: Array, target: Array) -> Array:
+    """Which class is the example's own, [n, K]."""
+    mask: Array = np.arange(slopes.shape[-1]) == target[..., None]
+    return mask

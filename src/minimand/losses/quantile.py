@@ -10,6 +10,7 @@ from minimand.arrays import Array, namespace, positive_part, square_zeros, to_fl
 from minimand.component import Card, NonNegative, OpenFraction, Range, component
 from minimand.errors import ArgumentError
 from minimand.losses.base import Loss, check_finite
+from minimand.losses.polyhedral import Polyhedral
 from minimand.losses.regression import REGRESSION, ResidualLoss, weighted_quantile
 
 
@@ -59,7 +60,7 @@ class Quantile(ResidualLoss):
 
 
 @component
-class Quantiles(Loss):
+class Quantiles(Loss, Polyhedral):
     """The sum of the pinball losses at several levels: one score for each, [n, L], target [n].
 
     `levels` are the quantiles wanted, in increasing order. A larger `crossing` makes neighbouring
@@ -126,6 +127,26 @@ class Quantiles(Loss):
 
     def constant(self, target: Array, weight: Array | None = None) -> Array:
         return np.array([weighted_quantile(target, level, weight) for level in self.levels])
+
+    def apart(self, score: Array, target: Array) -> Array:
+        """The residuals, and by how much neighbours are in the wrong order, [n, 2 L - 1]."""
+        crossed = score[..., :-1] - score[..., 1:]
+        return np.concat([score - np.asarray(target)[..., None], crossed], axis=-1)
+
+    def pulled(self, slopes: Array, target: Array) -> Array:
+        count = len(self.levels)
+        pulled = slopes[..., :count].copy()
+        pulled[..., :-1] += slopes[..., count:]
+        pulled[..., 1:] -= slopes[..., count:]
+        return pulled
+
+    def box(self, target: Array) -> tuple[Array, Array]:
+        none = np.zeros(len(self.levels) - 1)
+        levels = np.asarray(self.levels)
+        return np.append(-levels, none), np.append(1 - levels, none + self.crossing)
+
+    def singles(self) -> tuple[Loss, ...]:
+        return () if self.crossing else tuple(Quantile(level) for level in self.levels)
 
     def check_target(self, target: Array) -> None:
         """Every target must be a finite number."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +46,7 @@ class Convergence:
     @property
     def accelerated(self) -> float:
         """1 - 1 / √κ."""
-        return 1 - float(self.condition) ** -0.5
+        return 1 - 1 / math.sqrt(self.condition)
 
     def summary(self) -> str:
         """The measurements in a sentence each."""

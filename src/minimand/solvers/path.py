@@ -79,8 +79,8 @@ def path(
 
     The penalty's own strength is not used. `strengths` are those to take, in any order; without
     them there are `count`, evenly spaced on a logarithmic scale from the strongest useful one down
-    to `ratio` times it (1e-3, or 1e-2 where rows are fewer than columns; 1e-4 of that for L2). The data, `solver`
-    and `budget` are as for `minimise`; a spent budget ends the path.
+    to `ratio` times it (1e-3, or 1e-2 where rows are fewer than columns; 1e-4 of that for L2). The
+    data, `solver` and `budget` are as for `minimise`; a spent budget ends the path.
 
     L2 leaves every slope at any strength; like glmnet, its path begins where a thousandth as much
     L1 would leave none. It ends early when 0.999 of the null model's loss is explained, or when a
