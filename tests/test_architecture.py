@@ -23,6 +23,7 @@ LAYERS = [
     "budget",
     "files",
     "losses",
+    "constraints",
     "penalties",
     "metrics",
     "schedules",

@@ -1,4 +1,7 @@
-"""The command line: fit, compare, predict, losses. Bad input is one sentence and exit status 2."""
+"""The command line: fit, compare, predict, losses, schedules.
+
+Bad input is one sentence and exit status 2.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import typer
 from minimand.errors import FileError, MinimandError
 
 if TYPE_CHECKING:
+    from minimand.component import Component
     from minimand.losses import Loss
 
 INTERRUPTED = 130
@@ -24,6 +28,8 @@ app = typer.Typer(
 )
 catalogue_app = typer.Typer(invoke_without_command=True)
 app.add_typer(catalogue_app, name="losses")
+schedules_app = typer.Typer(invoke_without_command=True)
+app.add_typer(schedules_app, name="schedules")
 
 Data = Annotated[
     str,
@@ -57,6 +63,10 @@ Header = Annotated[
     typer.Option(
         "--header/--no-header", help="Whether the first row holds names.  [default: look]"
     ),
+]
+Picture = Annotated[
+    Path | None,
+    typer.Option("--chart", help="Also draw it into this .svg, .png or .html file."),
 ]
 Out = Annotated[
     Path | None, typer.Option(help="The run directory.  [default: a fresh one in runs/]")
@@ -152,8 +162,8 @@ def predict(
     import polars as pl
 
     from minimand.data import read_table
-    from minimand.fitting import load
     from minimand.files import write_file
+    from minimand.fitting import load
 
     model = load(run).model
     value, probability, notes = model.predict(
@@ -200,30 +210,80 @@ def show(
     name: Annotated[
         str, typer.Argument(help="A loss, such as huber or 'huber(delta=2)'.", metavar="LOSS")
     ],
-    chart: Annotated[
-        Path | None, typer.Option(help="Also draw it into this .svg, .png or .html file.")
-    ] = None,
+    chart: Picture = None,
 ) -> None:
     """Show a loss: formula, source, use, facts, fields and its picture."""
     from minimand.losses import Loss
     from minimand.report import loss_charts
-    from minimand.report.cards import facts, fields, summary
 
     loss = Loss.parse(name)
+    drawn = loss_charts.rendered(loss, _form(chart)) if chart else b""
+    tasks = ("tasks", _tasks(loss) or "none: train it by a recipe")
+    _show(loss, [tasks], loss_charts.undrawable(loss) or loss_charts.plain(loss), chart, drawn)
+
+
+@schedules_app.callback()
+def schedules(context: typer.Context) -> None:
+    """List the schedules of the learning rate, or show one of them."""
+    if context.invoked_subcommand is not None:
+        return
+    import minimand.schedules  # noqa: F401  (it fills the catalogue)
+    from minimand.component import catalogue
+
+    cards = {name: cls.card for name, cls in catalogue("schedule").items()}
+    rows = [(name, card.formula, card.use) for name, card in cards.items()]
+    _print_table(rows, ("schedule", "formula", "use"))
+
+
+@schedules_app.command("show")
+def show_schedule(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A schedule, such as cosine or 'warmup(schedule=cosine, steps=50)'.",
+            metavar="SCHEDULE",
+        ),
+    ],
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Where the picture ends.  [default: by the schedule]")
+    ] = None,
+    chart: Picture = None,
+) -> None:
+    """Show a schedule: formula, source, use, facts, fields and its picture."""
+    from minimand.report import schedule_charts
+    from minimand.schedules import Schedule
+
+    schedule = Schedule.parse(name)
+    drawn = schedule_charts.rendered(schedule, _form(chart), steps) if chart else b""
+    _show(schedule, [], schedule_charts.plain(schedule, steps), chart, drawn)
+
+
+def _form(chart: Path) -> str:
+    return chart.suffix[1:].lower()
+
+
+def _show(
+    one: Component,
+    more: Sequence[tuple[str, str]],
+    picture: str,
+    chart: Path | None,
+    drawn: bytes,
+) -> None:
+    """What is known about a component, its picture, and the chart written if one is asked for."""
+    from minimand.report.cards import facts, fields, summary
+
     if chart:
-        picture = loss_charts.rendered(loss, chart.suffix[1:].lower())
         try:
-            chart.write_bytes(picture)
+            chart.write_bytes(drawn)
         except OSError as error:
             raise FileError(f"cannot write '{chart}': {error.strerror}") from None
-    card = loss.card
-    say(f"{loss}\n\n{summary(type(loss))}\n")
-    rows = [("formula", card.formula), ("source", card.source), ("use", card.use)]
-    rows += [("tasks", _tasks(loss) or "none: train it by a recipe")]
-    rows += [("facts", "; ".join(facts(loss)))]
-    rows += [(field, f"{value} ({allowed})") for field, allowed, value in fields(loss)]
+    card = one.card
+    say(f"{one}\n\n{summary(type(one))}\n")
+    rows = [("formula", card.formula), ("source", card.source), ("use", card.use), *more]
+    rows += [("facts", "; ".join(facts(one)))]
+    rows += [(field, f"{value} ({allowed})") for field, allowed, value in fields(one)]
     _print_table(rows)
-    say(f"\n{loss_charts.undrawable(loss) or loss_charts.plain(loss)}")
+    say(f"\n{picture}")
     if chart:
         say(f"\nChart: {chart}")
 

@@ -188,6 +188,16 @@ class Component:
             ) from None
         return _made(find(cls.kind, call.func.id), fields)  # type: ignore[return-value]
 
+    def __repr__(self) -> str:
+        """The name and all fields, less those by keyword alone that have their default."""
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        shown = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in fields
+            if not field.kw_only or getattr(self, field.name) != field.default
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
     def __str__(self) -> str:
         """The shortest text that `parse` reads back: the name and the fields off their default."""
         shown = []
@@ -202,7 +212,7 @@ class Component:
 @dataclass_transform(frozen_default=True)
 def component(cls: type[C]) -> type[C]:
     """Make `cls` a frozen dataclass, a JAX pytree (once JAX is loaded) and a registry entry."""
-    made = dataclasses.dataclass(frozen=True)(cls)
+    made = dataclasses.dataclass(frozen=True, repr=False)(cls)
     hints = get_type_hints(made, include_extras=True)
     made._hints = {f.name: hints[f.name] for f in dataclasses.fields(made)}  # type: ignore[arg-type]
     made._dynamic = tuple(n for n, h in made._hints.items() if _is_dynamic(h))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -10,16 +11,17 @@ from flax import nnx
 
 from minimand.arrays import Array
 from minimand.component import Component
+from minimand.errors import ArgumentError
 
 Tree = dict[str, Any]
 """Nested dictionaries of arrays, keyed by layer and parameter name."""
 
 
 class Network(Component):
-    """A differentiable map from inputs to `outputs` scores."""
+    """A differentiable map from inputs to `outputs` scores: None if only inputs can tell."""
 
     kind = "network"
-    outputs: int
+    outputs: int | None
 
     def init(self, key: Array, example: Array) -> tuple[Tree, Tree]:
         """Fresh (params, state) for inputs shaped like `example` [batch, ...]."""
@@ -28,8 +30,36 @@ class Network(Component):
     def apply(
         self, params: Tree, state: Tree, x: Array, *, key: Array, train: bool
     ) -> tuple[Array, Tree]:
-        """(scores [batch, outputs], new state)."""
+        """(scores [batch, outputs], new state); `key` decides what is random while training."""
         raise NotImplementedError
+
+    def observed(
+        self, params: Tree, state: Tree, x: Array, *, key: Array, train: bool
+    ) -> tuple[Array, Tree, Tree]:
+        """(scores, new state, activities): what hidden layers put out, as "activity" [batch, ...].
+
+        The activities are nested by layer, like the parameters; a network may report none.
+        """
+        return *self.apply(params, state, x, key=key, train=train), {}
+
+    def width(self, example: Array) -> int:
+        """How many scores it gives for each row of inputs shaped like `example` [batch, ...]."""
+        assert self.outputs is not None
+        return self.outputs
+
+    def starting_at(self, params: Tree, constant: Array) -> Tree:
+        """`params` such that training starts from the best constant scores, if that can be had."""
+        return params
+
+    def module(self, params: Tree, state: Tree) -> Any:
+        """The model that was adapted, with these parameters and this state.
+
+        Raises:
+            ArgumentError: the network is none of another library.
+        """
+        raise ArgumentError(
+            f"{self} was not made from a module of another library; use function() instead"
+        )
 
 
 class LayeredNetwork(Network):
@@ -38,6 +68,10 @@ class LayeredNetwork(Network):
     def layers(self, features: int, rngs: nnx.Rngs) -> nnx.Module:
         """The NNX module for inputs of `features` columns."""
         raise NotImplementedError
+
+    def run(self, module: Any, x: Array, *, key: Array, train: bool) -> tuple[Array, Tree]:
+        """(scores, activities) of the module that `layers` made."""
+        return module(x), {}
 
     def init(self, key: Array, example: Array) -> tuple[Tree, Tree]:
         """Fresh (params, state) for inputs shaped like `example` [batch, ...]."""
@@ -49,15 +83,26 @@ class LayeredNetwork(Network):
         self, params: Tree, state: Tree, x: Array, *, key: Array, train: bool
     ) -> tuple[Array, Tree]:
         """(scores [batch, outputs], new state)."""
-        module = nnx.merge(_structure(self, x.shape[-1]), params, state)
-        score = module(x)
-        return score, nnx.to_pure_dict(nnx.state(module, nnx.Not(nnx.Param)))
+        return self.observed(params, state, x, key=key, train=train)[:2]
+
+    def observed(
+        self, params: Tree, state: Tree, x: Array, *, key: Array, train: bool
+    ) -> tuple[Array, Tree, Tree]:
+        """(scores, new state, activities)."""
+        module = nnx.merge(_structure(jax.tree.structure(self), x.shape[-1]), params, state)
+        score, activities = self.run(module, x, key=key, train=train)
+        return score, nnx.to_pure_dict(nnx.state(module, nnx.Not(nnx.Param))), activities
+
+    def starting_at(self, params: Tree, constant: Array) -> Tree:
+        """`params` with the best constant scores as the bias of the output layer."""
+        return output_bias(params, constant)
 
 
 @lru_cache
-def _structure(network: LayeredNetwork, features: int) -> Any:
-    """What is left of the module without its arrays."""
-    return nnx.graphdef(nnx.eval_shape(lambda: network.layers(features, nnx.Rngs(0))))
+def _structure(network: Any, features: int) -> Any:
+    """What is left of the module without its arrays, for a network without its numbers."""
+    one = jax.tree.unflatten(network, [0.0] * network.num_leaves)
+    return nnx.graphdef(nnx.eval_shape(lambda: one.layers(features, nnx.Rngs(0))))
 
 
 def output_bias(params: Tree, value: Array) -> Tree:
@@ -68,3 +113,33 @@ def output_bias(params: Tree, value: Array) -> Tree:
 def count(params: Tree) -> int:
     """How many numbers the parameters hold."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def named_leaves(tree: Any) -> dict[tuple[str, ...], Array]:
+    """The arrays of a tree by the names on the way to them; of a bare array it is "value".
+
+    >>> named_leaves({"layers": [{"bias": 1}, {"bias": 2}]})
+    {('layers', '0', 'bias'): 1, ('layers', '1', 'bias'): 2}
+    """
+    found = jax.tree_util.tree_leaves_with_path(tree)
+    return {tuple(map(_name, path)) or ("value",): leaf for path, leaf in found}
+
+
+def nested(leaves: Mapping[tuple[str, ...], Any]) -> Tree:
+    """Nested dictionaries of the arrays that `named_leaves` took out.
+
+    >>> nested({("output", "kernel"): 1, ("output", "bias"): 2})
+    {'output': {'kernel': 1, 'bias': 2}}
+    """
+    tree: Tree = {}
+    for path, leaf in leaves.items():
+        inner = tree
+        for name in path[:-1]:
+            inner = inner.setdefault(name, {})
+        inner[path[-1]] = leaf
+    return tree
+
+
+def _name(part: Any) -> str:
+    """What a step on the way to a leaf is called, or its number."""
+    return str(next(getattr(part, a) for a in ("key", "name", "idx") if hasattr(part, a)))

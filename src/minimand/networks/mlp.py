@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal
 
 import jax
 from flax import nnx
 
-from minimand.component import Card, Count, component
-from minimand.networks.base import LayeredNetwork
+from minimand.arrays import Array
+from minimand.component import Card, Count, DecayRate, Range, component
+from minimand.constraints import ACTIVITY
+from minimand.networks.base import LayeredNetwork, Tree
 
 ACTIVATIONS = {
     "relu": jax.nn.relu,
@@ -19,21 +23,53 @@ ACTIVATIONS = {
 }
 
 
-class _Stack(nnx.Module):
-    """Hidden layers with an activation, then the output layer."""
+NORMS: dict[str, Any] = {
+    "batch": lambda width, **same: nnx.BatchNorm(width, momentum=0.9, **same),
+    "layer": nnx.LayerNorm,
+    "group": lambda width, **same: nnx.GroupNorm(width, math.gcd(width, GROUPS), **same),
+}
+GROUPS = 8
 
-    def __init__(self, sizes: tuple[int, ...], outputs: int, activation: str, rngs: nnx.Rngs):
+
+class _Stack(nnx.Module):
+    """Hidden layers, each with a norm if there is one, an activation and dropout; then the output.
+
+    Norms keep PyTorch's ε and momentum.
+    """
+
+    def __init__(
+        self,
+        sizes: tuple[int, ...],
+        outputs: int,
+        rngs: nnx.Rngs,
+        activation: str = "relu",
+        norm: str | None = None,
+    ):
         widths = pairwise(sizes)
         self.hidden = nnx.Dict(
             {f"layer{i}": nnx.Linear(a, b, rngs=rngs) for i, (a, b) in enumerate(widths)}
         )
         self.output = nnx.Linear(sizes[-1], outputs, rngs=rngs)
         self.activation = activation
+        if norm:
+            same = {"epsilon": 1e-5, "use_fast_variance": False, "rngs": rngs}
+            self.norms = nnx.Dict(
+                {f"layer{i}": NORMS[norm](width, **same) for i, width in enumerate(sizes[1:])}
+            )
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Any, key: Any, dropout: Any, train: bool) -> tuple[Array, Tree]:
+        """(scores, activities)."""
+        activities = {}
         for i in range(len(self.hidden)):
-            x = ACTIVATIONS[self.activation](self.hidden[f"layer{i}"](x))
-        return self.output(x)
+            name = f"layer{i}"
+            x = self.hidden[name](x)
+            if hasattr(self, "norms"):
+                x = _normalised(self.norms[name], x, train)
+            x = ACTIVATIONS[self.activation](x)
+            activities[name] = {ACTIVITY: x}
+            if dropout is not None:
+                x = _dropped(x, jax.random.fold_in(key, i), dropout)
+        return self.output(x), {"hidden": activities}
 
 
 @component
@@ -53,12 +89,22 @@ class Linear(LayeredNetwork):
 
     def layers(self, features: int, rngs: nnx.Rngs) -> nnx.Module:
         """One layer from the inputs to the scores."""
-        return _Stack((features,), self.outputs, "relu", rngs)
+        return _Stack((features,), self.outputs, rngs)
+
+    def run(self, module: Any, x: Array, *, key: Array, train: bool) -> tuple[Array, Tree]:
+        """(scores, no activities)."""
+        return module.output(x), {}
 
 
 @component
 class MLP(LayeredNetwork):
-    """The multilayer perceptron.
+    """The multilayer perceptron, with norms and dropout on request.
+
+    `norm` stands between a hidden layer and its activation: "batch" (Ioffe and Szegedy 2015) over
+    the rows of a batch, and over the whole run when not training; "layer" (Ba et al. 2016) over a
+    row's units; "group" (Wu and He 2018) over up to 8 groups of them. While training, `dropout` is
+    the share of a hidden layer's activations that is set to 0, the others growing to make up for it
+    (Srivastava et al. 2014).
 
     >>> MLP(hidden=(128, 64), outputs=10).hidden
     (128, 64)
@@ -67,13 +113,45 @@ class MLP(LayeredNetwork):
     hidden: tuple[Count, ...] = (64,)
     outputs: Count = 1
     activation: Literal["relu", "tanh", "gelu", "silu"] = "relu"
+    norm: Literal[None, "batch", "layer", "group"] = None
+    dropout: DecayRate = 0.0
+    drops: ClassVar[bool] = False
     card = Card(
         formula="h ← a(W h + b) for each hidden layer;  z = W h + b",
         source="Rumelhart, Hinton and Williams (1986), Learning representations by "
         "back-propagating errors",
         use="tables with interactions and curved effects",
+        search=MappingProxyType({"dropout": Range(0.1, 0.5)}),
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        off = isinstance(self.dropout, float) and self.dropout == 0
+        object.__setattr__(self, "drops", not off)
 
     def layers(self, features: int, rngs: nnx.Rngs) -> nnx.Module:
         """The hidden layers and the output layer."""
-        return _Stack((features, *self.hidden), self.outputs, self.activation, rngs)
+        sizes = (features, *self.hidden)
+        return _Stack(sizes, self.outputs, rngs, self.activation, self.norm)
+
+    def run(self, module: Any, x: Array, *, key: Array, train: bool) -> tuple[Array, Tree]:
+        """(scores, activities of the hidden layers)."""
+        scores: tuple[Array, Tree] = module(
+            x, key, self.dropout if train and self.drops else None, train
+        )
+        return scores
+
+
+MLP._static += ("drops",)  # whether there is dropout is structure; how much is a number
+
+
+def _normalised(norm: Any, x: Array, train: bool) -> Array:
+    if isinstance(norm, nnx.BatchNorm):
+        return norm(x, use_running_average=not train)
+    return norm(x)
+
+
+def _dropped(x: Array, key: Array, rate: Array) -> Array:
+    """x with a share set to 0 and the rest divided by the share that is kept."""
+    kept = jax.random.bernoulli(key, 1 - rate, x.shape)
+    return jax.numpy.where(kept, x / jax.numpy.asarray(1 - rate, x.dtype), 0)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from minimand.component import Component
+from minimand.errors import ArgumentError
 
 if TYPE_CHECKING:
     import optax
@@ -15,9 +16,14 @@ class Optimizer(Component):
     """An update rule; its numbers may be traced, so that many settings share one program."""
 
     kind = "optimizer"
+    learning_rate: float
 
     def transform(self) -> optax.GradientTransformation:
-        """The rule as an Optax transformation: gradients in, updates to add out."""
+        """The rule as an Optax transformation: gradients in, updates to add out.
+
+        Its `update` may ask by name for `value` (the loss of the batch), `key` (for random numbers)
+        and `gradient_at` (the gradient of this batch elsewhere, as in `gradient`).
+        """
         raise NotImplementedError
 
     def gradient(self, gradient_at: Callable[[Any], tuple[Any, Any]], params: Any) -> Any:
@@ -27,3 +33,61 @@ class Optimizer(Component):
     def evaluated(self, params: Any, state: Any) -> Any:
         """The parameters to judge and to keep, of those that are trained."""
         return params
+
+    @property
+    def divisible(self) -> bool:
+        """Whether the rule treats each array by itself, so that it may be given only some."""
+        own = type(self).gradient, type(self).evaluated
+        return own == (Optimizer.gradient, Optimizer.evaluated)
+
+
+class Wrapper(Optimizer):
+    """A rule around another; its state holds that of the rule inside in second place."""
+
+    optimizer: Optimizer
+
+    def before(self) -> optax.GradientTransformation:
+        """What happens to the gradient before the rule inside sees it: nothing."""
+        import optax
+
+        return optax.identity()
+
+    def after(self) -> optax.GradientTransformation:
+        """What happens to the update of the rule inside: nothing."""
+        import optax
+
+        return optax.identity()
+
+    def transform(self) -> optax.GradientTransformation:
+        import optax
+
+        return optax.chain(self.before(), self.optimizer.transform(), self.after())
+
+    @property
+    def learning_rate(self) -> Any:  # type: ignore[override]
+        """The step size of the rule inside."""
+        return self.optimizer.learning_rate
+
+    def gradient(self, gradient_at: Callable[[Any], tuple[Any, Any]], params: Any) -> Any:
+        return self.optimizer.gradient(gradient_at, params)
+
+    def evaluated(self, params: Any, state: Any) -> Any:
+        return self.optimizer.evaluated(params, state[1])
+
+    @property
+    def divisible(self) -> bool:
+        """Whether neither this nor the rule inside needs all the parameters."""
+        own = type(self).gradient, type(self).evaluated
+        return own == (Wrapper.gradient, Wrapper.evaluated) and self.optimizer.divisible
+
+
+def check_divisible(where: str, rule: Optimizer) -> None:
+    """Refuse a rule that cannot be given a part of the parameters.
+
+    Raises:
+        ArgumentError: it needs a second gradient, or judges by other parameters.
+    """
+    if not rule.divisible:
+        raise ArgumentError(
+            f"{where} is {rule}, which acts on all parameters together; put it outside"
+        )

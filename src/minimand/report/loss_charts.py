@@ -130,13 +130,18 @@ def rendered(loss: Loss, form: str) -> bytes:
     >>> rendered(Huber(), "svg")[:4]
     b'<svg'
     """
+    return written(lambda: chart(loss), form)
+
+
+def written(draw: Callable[[], Any], form: str) -> bytes:
+    """A chart as the content of a file; it is drawn only if the form is known."""
     if form not in FORMATS:
         raise unknown("form of a chart", form, FORMATS)
     import vl_convert
 
-    drawn = chart(loss)
+    drawn = draw()
     if form == "html":
-        return drawn.to_html(inline=True).encode()
+        return bytes(drawn.to_html(inline=True).encode())
     specification = drawn.to_dict()
     if form == "svg":
         return vl_convert.vegalite_to_svg(specification).encode()

@@ -4,7 +4,8 @@ from minimand.training.compilation import keep_compiled_programs
 from minimand.training.loop import train, train_members
 from minimand.training.recipe import Recipe
 from minimand.training.result import Trained
+from minimand.training.stream import train_stream
 
 keep_compiled_programs()
 
-__all__ = ["Recipe", "Trained", "train", "train_members"]
+__all__ = ["Recipe", "Trained", "train", "train_members", "train_stream"]

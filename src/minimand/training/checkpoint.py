@@ -88,7 +88,7 @@ class Checkpoints(NoCheckpoints):
             except _Damaged as damage:
                 warnings.warn(
                     f"the checkpoint '{path}' is damaged ({damage}); the one before it is used",
-                    stacklevel=4,
+                    stacklevel=5,
                 )
         return 0, state
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,10 +11,12 @@ import numpy as np
 from minimand.arrays import Array
 from minimand.networks.base import Tree
 from minimand.training import program
-from minimand.training.program import Member, State, advance
+from minimand.training.program import Member, State
 
 
-def rewound(members: Member, X: Array, y: Array, before: State, after: State, first: int) -> State:
+def rewound(
+    advance: Callable[[State, int, int], State], before: State, after: State, first: int
+) -> State:
     """The state of the one member just before the step whose loss or gradient is not finite.
 
     The program notices a loss at once, a gradient at the next step by what it made of the
@@ -21,17 +25,28 @@ def rewound(members: Member, X: Array, y: Array, before: State, after: State, fi
     if finite(after.params):
         return after
     bad = int(after.step[0]) - 1
-    state: State = advance(members, X, y, before, first, max(bad, first))
-    return state._replace(status=after.status)
+    return advance(before, first, max(bad, first))._replace(status=after.status)
 
 
-def culprit(members: Member, X: Array, y: Array, state: State) -> str:
-    """The first tensor of the step after `state` that is not finite, in words."""
+def culprit(
+    members: Member,
+    X: Array,
+    y: Array,
+    state: State,
+    epoch: int,
+    number: int,
+    count: Array | None = None,
+    before: int = 0,
+) -> str:
+    """The first tensor of the step after `state` that is not finite, in words.
+
+    That is batch `number` of an epoch. `count` is as in `program.shuffled`, and `before` says how
+    many rows come before those of X.
+    """
     member, state = jax.tree.map(lambda leaf: leaf[0], (members, state))
-    recipe, steps = member.recipe, program.steps_in_epoch(members)
-    epoch, number = divmod(int(state.step), steps)
+    recipe = member.recipe
     key = jax.random.fold_in(jax.random.key(member.seed), epoch)
-    batches = program.shuffled(member.train, recipe.batch_size, key)
+    batches = program.shuffled(member.train, recipe.batch_size, key, count)
     rows = jax.tree.map(lambda cut: cut[number], batches)
     key = jax.random.fold_in(key, number)
     used = np.asarray(rows.weight) > 0
@@ -40,7 +55,7 @@ def culprit(members: Member, X: Array, y: Array, state: State) -> str:
     def row_of(values: Array) -> str:
         bad = ~np.isfinite(np.asarray(values, dtype=float)[used].reshape(len(index), -1))
         first = np.flatnonzero(bad.any(axis=1))
-        return f" of row {index[first[0]] + 1}" if len(first) else ""
+        return f" of row {before + index[first[0]] + 1}" if len(first) else ""
 
     for name, tree in (("parameter", state.params), ("network state", state.network)):
         if found := _named(tree):
@@ -48,20 +63,17 @@ def culprit(members: Member, X: Array, y: Array, state: State) -> str:
     for name, values in (("inputs", X[rows.index]), ("target", y[rows.index])):
         if where := row_of(values):
             return f"the {name}{where} stopped being finite"
-    score, _ = program.forward(recipe, state.params, state.network, X[rows.index], key, train=True)
+    score = program.forward(recipe, state.params, state.network, X[rows.index], key, train=True)[0]
     if where := row_of(score):
         return f"the score{where} stopped being finite"
-    (total, weight), _ = program.batch_loss(
-        recipe, state.params, state.network, X, y, rows, key, train=True
-    )
-    if not jnp.isfinite(total / weight):
+    asked = (recipe, state.params, state.network, X, y, rows, key)
+    value, (_, (total, _)) = program.objective(*asked)
+    if not jnp.isfinite(total):
         where = row_of(recipe.loss(score, y[rows.index], reduction="none"))
         return f"the loss{where} stopped being finite"
-    if not jnp.isfinite(recipe.penalty.value(state.params)):
+    if not jnp.isfinite(value):
         return "the penalty stopped being finite"
-    gradient = jax.grad(program.objective, argnums=1, has_aux=True)(
-        recipe, state.params, state.network, X, y, rows, key
-    )[0]
+    gradient, _ = jax.grad(program.objective, argnums=1, has_aux=True)(*asked)
     if where := _named(gradient):
         return f"the gradient of {where}"
     return "the parameters after their update stopped being finite"

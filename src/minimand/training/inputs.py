@@ -60,7 +60,7 @@ def checked_rows(
             f"drop or repair that row"
         )
     recipe.loss.check_target(y)
-    wanted, given = _outputs(recipe.loss, y), recipe.network.outputs
+    wanted, given = _outputs(recipe.loss, y), recipe.network.width(X)
     if given < wanted or (given > 1 and not recipe.loss.score_axes):
         raise ShapeError(
             f"{recipe.network} gives {given} scores; {recipe.loss} needs {wanted} for this target"
@@ -83,11 +83,14 @@ def best_constant(recipe: Recipe, y: np.ndarray, weight: np.ndarray, fold: Fold)
     own[fold.train] = weight[fold.train]
     if not own.any():
         raise DataError("no rows are left to train on; use less validation, or more rows")
+    outputs = recipe.network.outputs
+    if outputs is None:
+        return np.zeros(1)  # such a network starts from parameters of its own
     try:
         constant = np.atleast_1d(recipe.loss.constant(y, own))
     except ArgumentError:
-        return np.zeros(recipe.network.outputs)
-    return np.pad(constant, (0, recipe.network.outputs - len(constant)), mode="minimum")
+        return np.zeros(outputs)
+    return np.pad(constant, (0, outputs - len(constant)), mode="minimum")
 
 
 def stacked(

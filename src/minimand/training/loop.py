@@ -1,4 +1,4 @@
-"""The host side of training: chunks of epochs, progress, time and Ctrl-C, and what comes back."""
+"""The host side of training: chunks of steps, progress, time and Ctrl-C, and what comes back."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Protocol
 
 import jax
 import numpy as np
@@ -36,9 +37,11 @@ from minimand.training.program import (
 from minimand.training.progress import Event, Listener, medians, progress_bar
 from minimand.training.recipe import Recipe
 from minimand.training.result import Trained
+from minimand.training.sharding import everywhere, on_devices
 
 CHUNK_SECONDS = 0.5
 HALVINGS = 20
+PARTS = 16
 
 
 def train(
@@ -48,6 +51,7 @@ def train(
     *,
     validation: float = 0.1,
     seed: int = 0,
+    devices: int = 1,
     budget: Budget | None = None,
     progress: bool | None = None,
     checkpoints: str | Path | None = None,
@@ -65,6 +69,7 @@ def train(
         validation: the share of rows, drawn with the seed, that early stopping watches; 0 turns
             it off.
         seed: decides the initial parameters, the order of the rows and the validation part.
+        devices: how many of this machine's devices share every batch.
         budget: ends the run early and keeps what there is.
         progress: show a progress bar; None shows it on a terminal.
         checkpoints: a folder for checkpoints.
@@ -97,6 +102,7 @@ def train(
         y,
         [fold],
         [seed],
+        devices=devices,
         budget=budget,
         progress=progress,
         checkpoints=checkpoints,
@@ -118,6 +124,7 @@ def train_members(
     seeds: Sequence[int],
     *,
     weight: Array | None = None,
+    devices: int = 1,
     budget: Budget | None = None,
     progress: bool | None = None,
     checkpoints: str | Path | None = None,
@@ -139,27 +146,98 @@ def train_members(
     ]
     saved = NoCheckpoints()
     if checkpoints is not None:
-        run = identity(recipes, seeds, (X, y, *members.train, *members.validation))
-        saved = Checkpoints(checkpoints, run, every, resume)
-    X, y = jax.device_put(X), jax.device_put(y)
-    steps = steps_in_epoch(members)
+        own = identity(recipes, seeds, (X, y, *members.train, *members.validation))
+        saved = Checkpoints(checkpoints, own, every, resume)
+    with on_devices(devices):
+        rows = InMemory(members, X, y, np.asarray(constants, dtype=np.float32))
+        return run(
+            rows,
+            recipes,
+            saved,
+            budget=budget,
+            progress=progress,
+            starts=starts,
+            listeners=listeners,
+        )
+
+
+class RowSource(Protocol):
+    """Steps on rows, wherever these are: what `run` drives. An epoch has `steps` on `rows` rows."""
+
+    steps: int
+    rows: int
+
+    def begin(self) -> State:
+        """The state of every member before its first step."""
+
+    def reach(self, first: int, wanted: int) -> int:
+        """How far one call of `advance` can go from step `first`, at most to `wanted`."""
+
+    def advance(self, state: State, first: int, until: int) -> State:
+        """The state before step `until`, from the one before step `first`."""
+
+    def culprit(self, state: State) -> str:
+        """The first tensor of the step after `state` that is not finite, in words."""
+
+
+class InMemory:
+    """Rows that are all at hand."""
+
+    def __init__(self, members: Member, X: np.ndarray, y: np.ndarray, constants: np.ndarray):
+        self._members, self._constants = members, constants
+        self._X, self._y = (jax.device_put(values, everywhere()) for values in (X, y))
+        self.steps = steps_in_epoch(members)
+        self.rows = int(members.train.index.size)
+
+    def begin(self) -> State:
+        """The state of every member before its first step."""
+        state: State = begin(self._members, self._X, self._constants)
+        return state
+
+    def reach(self, first: int, wanted: int) -> int:
+        """Any step."""
+        return wanted
+
+    def advance(self, state: State, first: int, until: int) -> State:
+        """The state before step `until`, from the one before step `first`."""
+        state = advance(self._members, self._X, self._y, state, first, until)
+        return state
+
+    def culprit(self, state: State) -> str:
+        """The first tensor of the step after `state` that is not finite, in words."""
+        epoch, number = divmod(int(state.step[0]), self.steps)
+        return culprit(self._members, self._X, self._y, state, epoch, number)
+
+
+def run(
+    rows: RowSource,
+    recipes: Sequence[Recipe],
+    saved: NoCheckpoints,
+    *,
+    budget: Budget | None,
+    progress: bool | None,
+    starts: Sequence[Trained],
+    listeners: Sequence[Listener],
+) -> list[Trained]:
+    """All epochs, unless something ends them before."""
+    steps = rows.steps
     last, chunk, finding = steps * recipes[0].epochs, steps, ""
     obeyed = nullcontext(budget) if budget else Budget()
     with obeyed as budget, collector_paused(), progress_bar(progress) as draw:
-        state = begin(members, X, np.asarray(constants, dtype=np.float32))
+        state = rows.begin()
         if starts:
             state = state._replace(**jax.tree.map(_stacked, *(one.last for one in starts)))
         done, state = saved.restored(state)
-        begun, first = time.perf_counter(), done
+        begun, first, lowest, good = time.perf_counter(), done, np.inf, (done, state)
         while done < last and not budget.spent() and np.any(np.asarray(state.status) == RUNNING):
-            chunk_begun, ahead = time.perf_counter(), min(last, done + chunk)
-            before, state = state, advance(members, X, y, state, done, ahead)
+            chunk_begun, ahead = time.perf_counter(), rows.reach(done, min(last, done + chunk))
+            before, state = state, rows.advance(state, done, ahead)
             if len(recipes) == 1 and _broken(state):
                 if recipes[0].on_non_finite == "halve" and before.rate[0] > 0.5**HALVINGS:
-                    state = before._replace(rate=before.rate / 2)
+                    done, state = good[0], good[1]._replace(rate=before.rate / 2)
                     continue
-                state = rewound(members, X, y, before, state, done)
-                finding = culprit(members, X, y, state)
+                state = rewound(rows.advance, before, state, done)
+                finding = rows.culprit(state)
                 break
             saved.after(ahead, state)
             now = time.perf_counter()
@@ -169,12 +247,16 @@ def train_members(
                 epoch=ahead // steps,
                 epochs=recipes[0].epochs,
                 seconds=now - begun,
-                examples_per_second=_examples(members) * (ahead - first) / steps / (now - begun),
+                examples_per_second=rows.rows * (ahead - first) / steps / (now - begun),
                 lines=medians(np.asarray(state.history), done // steps, ahead // steps),
             )
             for listener in (draw, *listeners):
                 listener(event)
-            done, chunk = ahead, next_chunk(chunk, steps, now - chunk_begun)
+            for _, loss, _ in event.lines[-1:]:
+                if loss < lowest < np.inf:
+                    good = (ahead, state)
+                lowest = min(loss, lowest)
+            done, chunk = ahead, next_chunk(ahead - done, steps, now - chunk_begun)
         saved.close(done, state)
     host = jax.device_get(state)
     return [
@@ -193,12 +275,10 @@ def _stacked(*leaves: Array) -> np.ndarray:
     return np.stack([np.asarray(leaf) for leaf in leaves])
 
 
-def _examples(members: Member) -> int:
-    """Rows of all members in an epoch."""
-    return int(members.train.index.size)
-
-
 def next_chunk(chunk: int, steps: int, seconds: float) -> int:
-    """About half a second of steps, in whole epochs if it is more than one."""
+    """About half a second of steps, in whole epochs if it is more than one.
+
+    A part of an epoch is not small, since the order of the whole epoch is drawn for each.
+    """
     wanted = min(4 * chunk, round(chunk * CHUNK_SECONDS / max(seconds, 1e-9)))
-    return max(1, wanted) if wanted < steps else wanted - wanted % steps
+    return max(-(-steps // PARTS), wanted) if wanted < steps else wanted - wanted % steps

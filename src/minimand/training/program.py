@@ -15,10 +15,12 @@ import jax.numpy as jnp
 import optax
 
 from minimand.arrays import Array
-from minimand.networks.base import Tree, output_bias
+from minimand.networks.base import Tree
 from minimand.training.recipe import Recipe
+from minimand.training.sharding import shared
 
 RUNNING, EARLY, NON_FINITE = 0, 1, 2
+VALIDATED_AT_ONCE = 2**14
 
 
 class Rows(NamedTuple):
@@ -84,8 +86,8 @@ def advance(members: Member, X: Array, y: Array, state: State, first: Array, unt
         step, state = carry
         first = step % steps
         last = jnp.minimum(steps, first + until - step)
-        key = _keys(members, step // steps)
-        state = _steps(members, X, y, state, key, first, last)
+        key = epoch_keys(members, step // steps)
+        state = take_steps(members, X, y, state, key, first, last)
         close = partial(_close, X=X, y=y)
         state = jax.lax.cond(
             last == steps, jax.vmap(close), lambda _, state, __: state, members, state, key
@@ -110,7 +112,7 @@ def steps_in_epoch(members: Member) -> int:
 def _start(member: Member, X: Array, bias: Array) -> State:
     recipe = member.recipe
     params, network = recipe.network.init(jax.random.key(member.seed), X[:1])
-    params = output_bias(params, bias)
+    params = recipe.network.starting_at(params, bias)
     zero = jnp.zeros((), jnp.int32)
     return State(
         params=params,
@@ -130,22 +132,29 @@ def _start(member: Member, X: Array, bias: Array) -> State:
     )
 
 
-def _keys(members: Member, epoch: Array) -> Array:
+def epoch_keys(members: Member, epoch: Array) -> Array:
     """The key of every member for an epoch."""
     return jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), epoch))(members.seed)
 
 
-def _steps(
-    members: Member, X: Array, y: Array, state: State, key: Array, first: Array, last: Array
+def take_steps(
+    members: Member,
+    X: Array,
+    y: Array,
+    state: State,
+    key: Array,
+    first: Array,
+    last: Array,
+    count: Array | None = None,
 ) -> State:
     """The batches `first` to `last` of an epoch, each mapped over the members."""
-    batches = jax.vmap(shuffled, in_axes=(0, None, 0), out_axes=1)(
-        members.train, members.recipe.batch_size, key
+    batches = jax.vmap(shuffled, in_axes=(0, None, 0, None), out_axes=1)(
+        members.train, members.recipe.batch_size, key, count
     )
     update = jax.vmap(_update, in_axes=(0, None, None, 0, 0, 0, None))
 
     def step(number: Array, changing: State) -> State:
-        rows = jax.tree.map(lambda cut: cut[number], batches)
+        rows = shared(jax.tree.map(lambda cut: cut[number], batches))
         return update(members, X, y, changing, rows, key, number)
 
     after: State = jax.lax.fori_loop(first, last, step, state)
@@ -171,15 +180,21 @@ def _update(
     if recipe.on_non_finite == "skip":
         finite &= all_finite(gradient)
     updates, optimizer = rule(recipe).update(
-        gradient, state.optimizer, state.params, value=_ratio(*loss), key=key
+        gradient,
+        state.optimizer,
+        state.params,
+        value=_ratio(*loss),
+        key=key,
+        gradient_at=gradient_at,
     )
     size = state.rate * recipe.schedule.factor(state.memory)
     updates = jax.tree.map(lambda update: size * update, updates)
     running = state.status == RUNNING
     good = running & finite
+    params = recipe.constraint.projected(optax.apply_updates(state.params, updates))
     params, network, optimizer = _choose(
         good,
-        (optax.apply_updates(state.params, updates), network, optimizer),
+        (params, network, optimizer),
         (state.params, state.network, state.optimizer),
     )
     ends = running & ~finite & (recipe.on_non_finite != "skip")
@@ -194,12 +209,33 @@ def _update(
 
 
 def _close(member: Member, state: State, key: Array, X: Array, y: Array) -> State:
-    """The end of an epoch of one member: validate, remember the best, decide whether to stop."""
+    """The end of an epoch of one member, validation included."""
+    return end_epoch(member, state, validated(member, state, X, y, member.validation, key))
+
+
+def validated(
+    member: Member, state: State, X: Array, y: Array, rows: Rows, key: Array
+) -> tuple[Array, Array]:
+    """(Σ w ℓ, Σ w) of some rows, not many at a time, by the parameters to validate with."""
+    recipe = member.recipe
+    params = recipe.optimizer.evaluated(state.params, state.optimizer[0])
+
+    def total(part: Rows) -> tuple[Array, Array]:
+        return batch_loss(recipe, params, state.network, X, y, part, key)
+
+    if rows.index.shape[0] <= VALIDATED_AT_ONCE:
+        return total(rows)
+    parts = Rows(*(_cut(values, VALIDATED_AT_ONCE) for values in rows))
+    loss, weight = jax.lax.map(total, parts)
+    return jnp.sum(loss), jnp.sum(weight)
+
+
+def end_epoch(member: Member, state: State, total: tuple[Array, Array]) -> State:
+    """Remember the best parameters and decide whether to stop, after validation."""
     recipe, epoch = member.recipe, state.epoch + 1
     params = recipe.optimizer.evaluated(state.params, state.optimizer[0])
-    total, _ = batch_loss(recipe, params, state.network, X, y, member.validation, key, train=False)
     train, validation = _ratio(*state.sums), _ratio(*total)
-    watched = jnp.any(member.validation.weight > 0)
+    watched = total[1] > 0
     finite = all_finite(params)
     running = (state.status == RUNNING) & finite
     better = running & (~watched | (validation < state.best - recipe.min_delta))
@@ -225,35 +261,38 @@ def objective(
     recipe: Recipe, params: Tree, network: Tree, X: Array, y: Array, rows: Rows, key: Array
 ) -> tuple[Array, tuple[Tree, tuple[Array, Array]]]:
     """(mean loss of a batch plus penalty, (network state, (Σ w ℓ, Σ w)))."""
-    loss, network = batch_loss(recipe, params, network, X, y, rows, key, True)
-    return _ratio(*loss) + recipe.penalty.value(params), (network, loss)
+    x, target, weight = recipe.augmentation(
+        jax.random.fold_in(key, 1), X[rows.index], y[rows.index], rows.weight
+    )
+    score, network, activities = forward(recipe, params, network, x, key, train=True)
+    score = jnp.broadcast_to(score, weight.shape[:-1] + score.shape)
+    loss = recipe.loss.total(score, target, weight=weight)
+    penalty = recipe.penalty.value(params)
+    if recipe.penalty.on_activities:
+        penalty += recipe.penalty.of_activities(activities, rows.weight)
+    return _ratio(*loss) + penalty, (network, loss)
 
 
 def batch_loss(
-    recipe: Recipe,
-    params: Tree,
-    network: Tree,
-    X: Array,
-    y: Array,
-    rows: Rows,
-    key: Array,
-    train: bool,
-) -> tuple[tuple[Array, Array], Tree]:
-    """((Σ w ℓ, Σ w) of some rows, network state)."""
-    score, network = forward(recipe, params, network, X[rows.index], key, train=train)
-    return recipe.loss.total(score, y[rows.index], weight=rows.weight), network
+    recipe: Recipe, params: Tree, network: Tree, X: Array, y: Array, rows: Rows, key: Array
+) -> tuple[Array, Array]:
+    """(Σ w ℓ, Σ w) of some rows, as they are judged."""
+    score, _, _ = forward(recipe, params, network, X[rows.index], key, train=False)
+    loss: tuple[Array, Array] = recipe.loss.total(score, y[rows.index], weight=rows.weight)
+    return loss
 
 
 def forward(
     recipe: Recipe, params: Tree, network: Tree, x: Array, key: Array, *, train: bool
-) -> tuple[Array, Tree]:
-    """(scores as the loss takes them, network state)."""
+) -> tuple[Array, Tree, Tree]:
+    """(scores as the loss takes them, network state, activities)."""
     if recipe.precision != "float32":
         params, x = _cast((params, x), recipe.precision)
-    score, new = recipe.network.apply(params, network, x, key=key, train=train)
+    seen = recipe.network.observed(params, network, x, key=key, train=train)
     if recipe.precision != "float32":
-        score, new = _cast((score, new), "float32")
-    return (score if recipe.loss.score_axes else score[..., 0]), new
+        seen = _cast(seen, "float32")
+    score, network, activities = seen
+    return (score if recipe.loss.score_axes else score[..., 0]), network, activities
 
 
 def rule(recipe: Recipe) -> optax.GradientTransformationExtraArgs:
@@ -262,17 +301,24 @@ def rule(recipe: Recipe) -> optax.GradientTransformationExtraArgs:
     return optax.with_extra_args_support(optax.chain(recipe.optimizer.transform(), scaled))
 
 
-def shuffled(rows: Rows, batch_size: int, key: Array) -> Rows:
-    """The rows in random order, cut into batches; the last one is filled up with weight 0."""
+def shuffled(rows: Rows, batch_size: int, key: Array, count: Array | None = None) -> Rows:
+    """The rows in random order, cut into batches; the last one is filled up with rows of weight 0.
+
+    With a `count` only the first `count` rows are shuffled, and the others stay behind them.
+    """
     n = rows.index.shape[0]
+    bits = jax.random.bits(key, (n,))
+    if count is not None:
+        bits = jnp.where(jnp.arange(n) < count, bits, ~jnp.zeros_like(bits))
     size = min(batch_size, n)
-    order = jnp.argsort(jax.random.bits(key, (n,)))
-    missing = -n % size
+    order = jnp.argsort(bits)
+    index = rows.index[jnp.concatenate([order, order[: -n % size]])]
+    return Rows(index.reshape(-1, size), _cut(rows.weight[order], size))
 
-    def cut(values: Array) -> Array:
-        return jnp.pad(values[order], (0, missing)).reshape(-1, size)
 
-    return Rows(cut(rows.index), cut(rows.weight))
+def _cut(values: Array, size: int) -> Array:
+    """[n] as [parts, size], filled up with 0."""
+    return jnp.pad(values, (0, -values.shape[0] % size)).reshape(-1, size)
 
 
 def _ratio(total: Array, weight: Array) -> Array:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from typing import Literal
 
+import optax
+
 from minimand.component import Component, Count, NonNegative, component
+from minimand.constraints import Constraint, Unconstrained
+from minimand.data.augmentation import Augmentation, Unchanged
 from minimand.losses import Loss
-from minimand.networks import Network
+from minimand.networks import Network, adapt
 from minimand.optimizers import Adam, Optimizer
+from minimand.optimizers.foreign import FromOptax
 from minimand.penalties import L2, Penalty
 from minimand.schedules import Constant, Schedule
 
 
 @component
 class Recipe(Component):
-    """Network, loss, penalty, optimiser, schedule, batches and stopping.
+    """Network, loss, penalty, constraint, augmentation, optimiser, schedule, batches and stopping.
 
     The run stops when the validation loss has not fallen by more than `min_delta` for `patience`
     epochs, though not before `min_epochs`, and the parameters of the best epoch are returned (the
@@ -23,7 +28,10 @@ class Recipe(Component):
 
     `precision` is that of the forward and backward pass; parameters and sums stay in float32. When
     a loss or gradient is not finite, the run ends ("stop"), passes over that batch ("skip"), or
-    goes back to where the host last looked and on with half the step size ("halve").
+    goes back to where the loss was last at its lowest, with half the step size ("halve").
+
+    The network may also be a model of another library, which `minimand.networks.adapt` then takes,
+    and the optimiser an Optax transformation.
 
     >>> from minimand.networks import MLP
     >>> from minimand.losses import CrossEntropy
@@ -40,6 +48,8 @@ class Recipe(Component):
     optimizer: Optimizer = Adam()
     penalty: Penalty = L2(strength=0.0)
     schedule: Schedule = Constant()
+    constraint: Constraint = Unconstrained()
+    augmentation: Augmentation = Unchanged()
     batch_size: Count = 32
     epochs: Count = 100
     patience: Count = 10
@@ -50,5 +60,9 @@ class Recipe(Component):
     on_non_finite: Literal["stop", "skip", "halve"] = "stop"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.network, (Network, str)):
+            object.__setattr__(self, "network", adapt(self.network))
+        if isinstance(self.optimizer, optax.GradientTransformation):
+            object.__setattr__(self, "optimizer", FromOptax(self.optimizer))
         super().__post_init__()
         self.loss.check_minimisable()

@@ -1,0 +1,177 @@
+"""Augmentation, constraints, precision, what happens when numbers break, and going on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import minimand
+from minimand.constraints import MaxNorm
+from minimand.data.augmentation import GaussianNoise, MixUp
+from minimand.errors import SolverError
+from minimand.losses import CrossEntropy, Squared
+from minimand.networks import MLP, Linear
+from minimand.optimizers import SAM, SGD, Adam, Sophia
+from minimand.penalties import L1
+from minimand.schedules import ReduceOnPlateau
+from minimand.training import Recipe, Trained, train
+from minimand.training.progress import Event
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(96, 4)).astype(np.float32)
+Y = (X @ [1.0, -2.0, 0.5, 0.0] + 0.1 * RANDOM.normal(size=96)).astype(np.float32)
+LINE = Recipe(Linear(), Squared(), SGD(learning_rate=0.05), batch_size=16, epochs=4)
+
+
+def test_noise_on_the_inputs_acts_like_a_ridge() -> None:
+    """Bishop (1995): for a linear model, noise of variance s² is the penalty s² ‖w‖²."""
+    recipe = replace(LINE, epochs=400, optimizer=SGD(learning_rate=0.01))
+    noisy = train(replace(recipe, augmentation=GaussianNoise(stddev=1.0)), X, Y, validation=0)
+    centred, y = X - X.mean(axis=0), Y - Y.mean()
+    ridge = np.linalg.solve(centred.T @ centred + 96 * np.eye(4), centred.T @ y)
+    np.testing.assert_allclose(noisy.params["output"]["kernel"][:, 0], ridge, atol=0.15)
+
+
+def test_mixed_batches_train_a_classifier() -> None:
+    recipe = Recipe(
+        MLP(hidden=(16,), outputs=2), CrossEntropy(), Adam(0.01), epochs=30, batch_size=16,
+        augmentation=MixUp(alpha=0.4),
+    )  # fmt: skip
+    fitted = train(recipe, X, (Y > 0).astype(int), validation=0)
+    assert np.mean(fitted.scores(X).argmax(axis=1) == (Y > 0)) > 0.9
+
+
+def test_a_constraint_holds_after_every_update() -> None:
+    recipe = replace(LINE, constraint=MaxNorm(limit=0.3))
+    fitted = train(recipe, X, Y, validation=0)
+    assert np.linalg.norm(fitted.params["output"]["kernel"]) <= 0.3 * (1 + 1e-6)
+
+
+def test_a_penalty_of_activities_makes_them_small() -> None:
+    recipe = Recipe(MLP(hidden=(16,)), Squared(), Adam(0.01), epochs=20, batch_size=16)
+
+    def activity(recipe: Recipe) -> float:
+        fitted = train(recipe, X, Y, validation=0)
+        _, _, seen = recipe.network.observed(
+            fitted.params, {}, X, key=jax.random.key(0), train=False
+        )
+        return float(np.mean(np.abs(jax.tree.leaves(seen)[0])))
+
+    sparse = replace(recipe, penalty=L1(strength=0.1, kinds=("activity",)))
+    assert activity(sparse) < 0.5 * activity(recipe)
+
+
+@pytest.mark.parametrize("optimizer", [SAM(SGD(0.05)), Sophia(learning_rate=0.01)], ids=str)
+def test_rules_that_ask_for_more_than_a_gradient_train(optimizer: object) -> None:
+    fitted = train(replace(LINE, optimizer=optimizer, epochs=20), X, Y, validation=0)
+    assert fitted.history["train"][-1] < 0.5 * fitted.history["train"][0]
+
+
+def test_a_plateau_lowers_the_step_size() -> None:
+    """The first step of 1e-9 shows no progress, so every epoch halves what follows."""
+    plateau = ReduceOnPlateau(decay_rate=0.5, patience=1, min_delta=1.0)
+    recipe = replace(LINE, schedule=plateau, optimizer=SGD(1e-9), epochs=4)
+    fitted = train(recipe, X, Y, validation=0)
+    assert float(plateau.factor(fitted.last["memory"])) < 0.5
+
+
+def test_half_precision_reaches_nearly_the_same_parameters() -> None:
+    full = train(replace(LINE, epochs=20), X, Y, validation=0)
+    half = train(replace(LINE, epochs=20, precision="bfloat16"), X, Y, validation=0)
+    assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(half.params))
+    np.testing.assert_allclose(
+        half.params["output"]["kernel"], full.params["output"]["kernel"], atol=0.03
+    )
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_target_that_overflows_is_named(precision: str) -> None:
+    """The squared residual of row 18 alone exceeds what single precision holds."""
+    y = np.zeros(96, np.float32)
+    y[17] = 2e19
+    recipe = replace(LINE, precision=precision, optimizer=SGD(learning_rate=1e-9))
+    with pytest.raises(SolverError, match="the loss of row 18 stopped being finite in epoch 1"):
+        train(recipe, X, y, validation=0)
+
+
+def restarted(name: str, values: np.ndarray) -> Trained:
+    """A finished run that goes on from other parameters."""
+    first = train(LINE, X, Y, validation=0)
+    output = first.last["params"]["output"] | {name: values.astype(np.float32)}
+    return replace(first, last=first.last | {"params": {"output": output}})
+
+
+def test_a_gradient_that_is_not_finite_is_named() -> None:
+    """√|r| has no slope at r = 0, where the row of zeros lies as long as b is 0."""
+
+    @minimand.loss
+    def root(score: Any, target: Any) -> Any:
+        return jnp.sqrt(jnp.abs(score - target))
+
+    x, y = X.copy(), np.abs(Y) + 5
+    x[40], y[40] = 0, 0
+    recipe, at = replace(LINE, loss=root(), batch_size=96), restarted("bias", np.zeros(1))
+    named = r"the gradient of output.bias\[0\] stopped being finite in epoch 1, step 1;"
+    with pytest.raises(SolverError, match=named):
+        train(recipe, x, y, validation=0, start=at)
+
+
+def test_a_parameter_that_is_not_finite_is_named() -> None:
+    at = restarted("kernel", np.array([[1.0], [2.0], [3.0], [np.nan]]))
+    with pytest.raises(SolverError, match=r"the parameter output.kernel\[3, 0\] stopped being"):
+        train(LINE, X, Y, validation=0, start=at)
+
+
+def test_a_batch_may_be_skipped() -> None:
+    y = Y.copy()
+    y[17] = 3e25
+    recipe = replace(LINE, on_non_finite="skip", epochs=60)
+    start = train(replace(LINE, epochs=1), X, Y, validation=0)
+    fitted = train(recipe, X, y, validation=0, start=start)
+    assert fitted.finite
+    np.testing.assert_allclose(fitted.params["output"]["kernel"][:, 0], [1, -2, 0.5, 0], atol=0.2)
+
+
+def test_a_step_size_that_is_too_long_is_halved_until_it_fits() -> None:
+    recipe = replace(LINE, optimizer=SGD(learning_rate=50.0), epochs=60)
+    with pytest.raises(SolverError):
+        train(recipe, X, Y, validation=0)
+    fitted = train(replace(recipe, on_non_finite="halve"), X, Y, validation=0)
+    assert fitted.finite and fitted.last["rate"] < 1
+    assert fitted.history["train"][-1] < np.var(Y)
+
+
+def test_a_run_goes_on_from_an_earlier_one() -> None:
+    recipe = replace(LINE, optimizer=SGD(learning_rate=0.01, momentum=0.9))
+    first = train(recipe, X, Y, validation=0)
+    second = train(recipe, X, Y, validation=0, start=first)
+    assert second.history["train"][0] < first.history["train"][0]
+    assert second.history["train"][-1] <= first.history["train"][-1]
+
+
+def test_listeners_hear_of_every_epoch_once() -> None:
+    heard: list[Event] = []
+    fitted = train(LINE, X, Y, listeners=[heard.append])
+    lines = [line for event in heard for line in event.lines]
+    assert [line[0] for line in lines] == [1, 2, 3, 4]
+    np.testing.assert_allclose([line[1] for line in lines], fitted.history["train"], rtol=1e-6)
+    assert heard[-1].step == heard[-1].steps and heard[-1].seconds_left == 0
+    assert all(event.examples_per_second > 0 for event in heard)
+
+
+def test_losses_are_written_for_tensorboard(tmp_path) -> None:
+    pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from minimand.training.tensorboard import TensorBoard
+
+    fitted = train(LINE, X, Y, listeners=[TensorBoard(tmp_path)])
+    read = EventAccumulator(str(tmp_path))
+    read.Reload()
+    written = [event.value for event in read.Scalars("loss/train")]
+    np.testing.assert_allclose(written, fitted.history["train"], rtol=1e-6)
