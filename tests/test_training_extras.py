@@ -9,12 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 import minimand
 from minimand.constraints import MaxNorm
 from minimand.data.augmentation import GaussianNoise, MixUp
-from minimand.errors import SolverError
-from minimand.losses import CrossEntropy, Squared
+from minimand.errors import ArgumentError, SolverError
+from minimand.losses import CrossEntropy, Logistic, Squared
+from minimand.metrics import AUC
 from minimand.networks import MLP, Linear
 from minimand.optimizers import SAM, SGD, Adam, Sophia
 from minimand.penalties import L1
@@ -175,3 +177,33 @@ def test_losses_are_written_for_tensorboard(tmp_path) -> None:
     read.Reload()
     written = [event.value for event in read.Scalars("loss/train")]
     np.testing.assert_allclose(written, fitted.history["train"], rtol=1e-6)
+
+
+def test_early_stopping_may_watch_a_metric() -> None:
+    """The area under the curve of each epoch is what scikit-learn says of the scores then."""
+    recipe = Recipe(
+        MLP(hidden=(8,)),
+        Logistic(),
+        Adam(0.003),
+        epochs=12,
+        patience=3,
+        batch_size=16,
+        metric=AUC(),
+    )  # fmt: skip
+    target = np.where(Y > 0.5, 1.0, -1.0)
+    fitted = train(recipe, X, target, validation=0.3)
+    held = np.sort(np.random.default_rng(0).permutation(96)[:29])
+    best = max(fitted.history["validation"])
+    assert roc_auc_score(target[held], fitted.scores(X[held])) == pytest.approx(best, abs=1e-6)
+    assert fitted.history["validation"][fitted.best_epoch - 1] == best
+
+
+def test_a_metric_that_cannot_judge_the_loss_is_refused() -> None:
+    with pytest.raises(ArgumentError, match="the metric auc is for binary"):
+        replace(LINE, metric=AUC())
+
+
+def test_a_run_ends_at_its_goal() -> None:
+    fitted = train(replace(LINE, epochs=200, goal=0.5), X, Y, validation=0.3)
+    assert fitted.history["validation"][-1] <= 0.5 < fitted.history["validation"][-2]
+    assert fitted.status.startswith("reached the goal of 0.5 in epoch")

@@ -15,9 +15,11 @@ import jax.numpy as jnp
 import optax
 
 from minimand.arrays import Array
+from minimand.metrics import Metric
 from minimand.networks.base import Tree
 from minimand.training.recipe import Recipe
 from minimand.training.sharding import shared
+from minimand.training.watching import measured
 
 RUNNING, EARLY, NON_FINITE = 0, 1, 2
 VALIDATED_AT_ONCE = 2**14
@@ -210,7 +212,29 @@ def _update(
 
 def _close(member: Member, state: State, key: Array, X: Array, y: Array) -> State:
     """The end of an epoch of one member, validation included."""
-    return end_epoch(member, state, validated(member, state, X, y, member.validation, key))
+    total = validated(member, state, X, y, member.validation, key)
+    if (metric := member.recipe.metric) is not None:
+        total = (total[1] * _measured(metric, member, state, X, y, key), total[1])
+    return end_epoch(member, state, total)
+
+
+def _measured(
+    metric: Metric, member: Member, state: State, X: Array, y: Array, key: Array
+) -> Array:
+    """The metric of the validation rows, less being better; the host works it out."""
+    recipe, rows = member.recipe, member.validation
+    params = recipe.optimizer.evaluated(state.params, state.optimizer[0])
+    score = forward(recipe, params, state.network, X[rows.index], key, train=False)[0]
+    value: Array = jax.pure_callback(
+        partial(measured, metric),
+        jax.ShapeDtypeStruct((), jnp.float32),
+        recipe.loss,
+        score,
+        y[rows.index],
+        rows.weight,
+        vmap_method="sequential",
+    )
+    return value
 
 
 def validated(
@@ -243,12 +267,15 @@ def end_epoch(member: Member, state: State, total: tuple[Array, Array]) -> State
     best_epoch = jnp.where(better, epoch, state.best_epoch)
     tired = watched & (epoch - best_epoch >= recipe.patience) & (epoch < recipe.epochs)
     tired &= epoch >= recipe.min_epochs
+    reached = watched & (recipe.goal is not None) & (validation <= recipe.falling_goal)
     lines = state.history.at[state.epoch].set(jnp.stack([train, validation]))
     return state._replace(
         memory=recipe.schedule.watched(state.memory, jnp.where(watched, validation, train)),
         sums=jnp.zeros_like(state.sums),
         epoch=jnp.where(running, epoch, state.epoch),
-        status=jnp.where(running & tired, EARLY, jnp.where(finite, state.status, NON_FINITE)),
+        status=jnp.where(
+            running & (tired | reached), EARLY, jnp.where(finite, state.status, NON_FINITE)
+        ),
         best=jnp.where(better, validation, state.best),
         best_epoch=best_epoch,
         best_params=_choose(kept, params, state.best_params),

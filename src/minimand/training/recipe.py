@@ -10,11 +10,13 @@ from minimand.component import Component, Count, NonNegative, component
 from minimand.constraints import Constraint, Unconstrained
 from minimand.data.augmentation import Augmentation, Unchanged
 from minimand.losses import Loss
+from minimand.metrics import Metric
 from minimand.networks import Network, adapt
 from minimand.optimizers import Adam, Optimizer
 from minimand.optimizers.foreign import FromOptax
 from minimand.penalties import L2, Penalty
 from minimand.schedules import Constant, Schedule
+from minimand.training.watching import check_metric
 
 
 @component
@@ -24,7 +26,8 @@ class Recipe(Component):
     The run stops when the validation loss has not fallen by more than `min_delta` for `patience`
     epochs, though not before `min_epochs`, and the parameters of the best epoch are returned (the
     last ones without `restore_best`). Without validation rows it runs all `epochs` and returns the
-    last parameters.
+    last parameters. With a `metric`, that of the validation rows is watched instead of their loss. A
+    run that reaches the `goal` ends there.
 
     `precision` is that of the forward and backward pass; parameters and sums stay in float32. When
     a loss or gradient is not finite, the run ends ("stop"), passes over that batch ("skip"), or
@@ -56,6 +59,8 @@ class Recipe(Component):
     min_delta: NonNegative = 0.0
     min_epochs: int = 0
     restore_best: bool = True
+    metric: Metric | None = None
+    goal: float | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
     on_non_finite: Literal["stop", "skip", "halve"] = "stop"
 
@@ -66,3 +71,15 @@ class Recipe(Component):
             object.__setattr__(self, "optimizer", FromOptax(self.optimizer))
         super().__post_init__()
         self.loss.check_minimisable()
+        if self.metric is not None:
+            check_metric(self.metric, self.loss)
+
+    @property
+    def rising(self) -> bool:
+        """Whether what is watched should rise."""
+        return self.metric is not None and self.metric.greater_is_better
+
+    @property
+    def falling_goal(self) -> float:
+        """The goal for the watched value, its sign such that less is better."""
+        return (-1 if self.rising else 1) * (self.goal or 0.0)

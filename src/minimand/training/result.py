@@ -129,6 +129,8 @@ class Trained:
                 f"{int(state.step) + 1}; lower the learning rate of {recipe.optimizer} or scale "
                 f"the inputs"
             )
+        elif int(state.status) == EARLY and recipe.goal is not None and best == ran:
+            status = f"reached the goal of {recipe.goal} in epoch {ran}"
         elif int(state.status) == EARLY:
             status = f"stopped early after {ran} epochs; the best was epoch {best}"
         elif ran < recipe.epochs:
@@ -139,7 +141,7 @@ class Trained:
         lines = {
             "epoch": list(range(1, ran + 1)),
             "train": history[:, 0].tolist(),
-            "validation": history[:, 1].tolist(),
+            "validation": (-history if recipe.rising else history)[:, 1].tolist(),
         }
         last = {name: getattr(state, name) for name in LASTING}
         return cls(recipe, state.best_params, state.best_network, lines, best, status, finite, last)

@@ -100,6 +100,8 @@ def train_stream(
     """
     check_seeds([seed])
     train, watched = _split(as_blocks(source), validation, seed)
+    if recipe.metric is not None:
+        raise ArgumentError("a metric needs all validation rows at once; a stream watches the loss")
     if recipe.batch_size > train.sizes.max() and len(train.sizes) > 1:
         raise ArgumentError(
             f"batch_size is {recipe.batch_size}, but no batch spans two blocks and the largest has "
