@@ -314,7 +314,8 @@ def test_how_epochs_are_cut_into_chunks_changes_nothing(monkeypatch: pytest.Monk
 
 def test_a_loss_that_is_not_finite_raises_and_names_the_epoch() -> None:
     recipe = replace(SMALL, optimizer=SGD(learning_rate=1e20))
-    with pytest.raises(SolverError, match=r"the score of row \d+ stopped .* epoch 1, step 2; lower the learning rate of SGD\("):
+    named = r"the score of row \d+ stopped .* epoch 1, step 2; lower the learning rate of SGD\("
+    with pytest.raises(SolverError, match=named):
         train(recipe, X, Y)
 
 
