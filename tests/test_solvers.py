@@ -629,12 +629,6 @@ def test_the_perceptron_is_not_solved_exactly() -> None:
         InteriorPoint().minimise(Objective(Perceptron()), *small(Hinge()))
 
 
-@pytest.mark.parametrize("penalty", [L1(0.1), ElasticNet(0.1, 0.5)])
-def test_a_kinked_loss_with_a_kinked_penalty_is_refused(penalty: Penalty) -> None:
-    with pytest.raises(ArgumentError, match=r"no solver handles Absolute with .*; use an L2"):
-        select(Objective(Absolute(), penalty), Shape(100, 3))
-
-
 def test_the_zero_one_error_is_refused_with_its_surrogates() -> None:
     with pytest.raises(ArgumentError, match="Logistic"):
         select(Objective(ZeroOne()), Shape(100, 3))

@@ -72,9 +72,7 @@ def test_a_run_stopped_in_mid_epoch_goes_on_to_the_same_bits(
     same(train(RECIPE, X, Y, checkpoints=tmp_path, resume=True), whole)  # nothing is left to do
 
 
-def test_checkpoints_change_nothing_and_the_newest_two_stay(
-    whole: Trained, tmp_path: Path
-) -> None:
+def test_checkpoints_change_nothing_and_the_newest_two_stay(whole: Trained, tmp_path: Path) -> None:
     same(train(RECIPE, X, Y, checkpoints=tmp_path, every=0.0), whole)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert len(names) == 2 and names[-1] == "step-0000000066.safetensors"

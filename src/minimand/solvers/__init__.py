@@ -19,6 +19,7 @@ from minimand.solvers.proximal_gradient import ProximalGradient
 from minimand.solvers.proximal_newton import ProximalNewton
 from minimand.solvers.row_space import RowSpace
 from minimand.solvers.selection import minimise, select
+from minimand.solvers.smoothing import Smoothing
 
 __all__ = [
     "LBFGS",
@@ -43,6 +44,7 @@ __all__ = [
     "ProximalNewton",
     "RowSpace",
     "Shape",
+    "Smoothing",
     "Solution",
     "Solver",
     "convergence",

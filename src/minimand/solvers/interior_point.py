@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
@@ -12,7 +12,6 @@ from minimand.arrays import Array
 from minimand.budget import Budget
 from minimand.component import Card, Count, Positive, component
 from minimand.solvers.base import History, Run, Solver
-from minimand.solvers.design import Design
 from minimand.solvers.linear_algebra import factorise
 from minimand.solvers.problem import Objective, Problem, Shape
 
@@ -20,6 +19,8 @@ FIRST = 1e-4
 """The tolerance on the rows of a sample, which only tell on which side the other rows lie."""
 
 FEWEST = 500
+SPARE = 100
+"""What exact zeros may cost, in units of the tolerance."""
 
 
 @component
@@ -59,8 +60,8 @@ class InteriorPoint(Solver):
             if ends and not problem.warm:
                 one.start = _shifted(one, ends[-1].theta)
             ends.append(self._alone(one, history, budget))
-        worst = min(ends, key=lambda end: end.converged)
-        theta, duals = (np.hstack(parts) for parts in zip(*((e.theta, e.duals) for e in ends)))
+        worst = min(reversed(ends), key=lambda end: end.converged)
+        theta, duals = (np.hstack([end[part] for end in ends]) for part in (0, 1))
         return Run(theta, worst.status, worst.converged, history, duals)
 
     def _alone(self, problem: Problem, history: History, budget: Budget) -> _End:
@@ -95,20 +96,20 @@ class InteriorPoint(Solver):
         self, lines: _Lines, theta: Array, tolerance: float, history: History, budget: Budget
     ) -> _End:
         """Iterate until the gap is small against the objective."""
-        state = _Interior(lines.framed(), theta)
+        state = _Interior(lines, theta)
         for iteration in range(self.max_iterations + 1):
             value, gap = state.value(), state.gap()
             history.add(value, gap, state.step)
             if gap <= tolerance * max(abs(value), 1e-3 * state.size):
                 status = f"converged in {len(history.lines['value']) - 1} steps"
-                return _End(lines.rid(state), state.d[: len(lines.kink)], status, True)
+                return _End(state.rounded(SPARE * tolerance), state.d[: state.rows], status, True)
             if iteration == self.max_iterations or budget.spent() or not state.advance():
                 break
         why = budget.reason or "numerical limits"
         if iteration == self.max_iterations:
             why = f"the limit of {iteration} steps"
         status = f"ended by {why} with duality gap {gap:.1e}"
-        return _End(state.theta, state.d[: len(lines.kink)], status, False)
+        return _End(state.theta, state.d[: state.rows], status, False)
 
 
 class _End(NamedTuple):
@@ -120,15 +121,39 @@ class _End(NamedTuple):
 
 @dataclass(frozen=True)
 class _Lines:
-    """Σ max(low a, high a) + ½ ridge θ² + slope θ + level, with a = Z θ - kink [m, J]."""
+    """Σ max(low a, high a) + ½ ridge θ² + slope θ + level, with a = Z θ - kink [m, J].
 
-    design: Design
+    `corner` is the slope of a penalty right of 0, for each column.
+    """
+
+    design: Any
     kink: Array
     low: Array
     high: Array
     ridge: Array
     slope: Array
     level: float
+    corner: float
+
+    def framed(self) -> _Lines:
+        """The same with a penalty's corners as more lines; all of them have as many parts."""
+        if not self.corner:
+            return self
+        design, parts = _Framed(self.design), self.kink.shape[1]
+        bound = np.tile(self.corner / parts / design.size[:-1, None], parts)
+        return replace(
+            self,
+            design=design,
+            kink=np.vstack([self.kink, np.zeros_like(bound)]),
+            low=np.vstack([self.low, -bound]),
+            high=np.vstack([self.high, bound]),
+            corner=0.0,
+        )
+
+    def value(self, theta: Array, apart: Array) -> float:
+        """The objective; apart is that of the frame, too."""
+        cost = float(np.sum(np.maximum(self.low * apart, self.high * apart))) + self.level
+        return cost + float((0.5 * self.ridge * theta[:, 0] + self.slope) @ theta[:, 0])
 
     def apart(self, theta: Array) -> Array:
         """How far the score of every row lies beyond its kinks."""
@@ -146,15 +171,38 @@ class _Lines:
             share = 1.0
             slope = slope + self.design.pull(others.sum(axis=1)[:, None])[:, 0]
             level = level - float(np.sum(others * self.kink))
-        return _Lines(
-            self.design.take(rows),
-            self.kink[rows],
-            share * self.low[rows],
-            share * self.high[rows],
-            self.ridge,
-            slope,
-            level,
+        return replace(
+            self,
+            design=self.design.take(rows),
+            kink=self.kink[rows],
+            low=share * self.low[rows],
+            high=share * self.high[rows],
+            slope=slope,
+            level=level,
         )
+
+
+class _Framed:
+    """Z, and below it a row for each column, with the column's size as its only entry."""
+
+    def __init__(self, design: Any):
+        self.design, self.size, self.rows = design, design.size, design.rows
+
+    def push(self, theta: Array) -> Array:
+        """The scores, and the slopes in units of the scores, [n + p, 1]."""
+        return np.vstack([self.design.push(theta), self.size[:-1, None] * theta[:-1]])
+
+    def pull(self, values: Array) -> Array:
+        """The transpose of that, [p + 1, 1]."""
+        pulled: Array = self.design.pull(values[: self.rows])
+        pulled[:-1] += self.size[:-1, None] * values[self.rows :]
+        return pulled
+
+    def gram(self, bends: Array) -> Array:
+        """Zᵀ diag(bends) Z, and what the other rows add to its diagonal."""
+        gram: Array = self.design.gram(bends[: self.rows])
+        np.einsum("ii->i", gram)[:-1] += np.square(self.size[:-1]) * bends[self.rows :]
+        return gram
 
 
 def _lines(problem: Problem) -> _Lines:
@@ -165,9 +213,19 @@ def _lines(problem: Problem) -> _Lines:
     weight = problem.weight[:, None]
     ridge = np.full(problem.design.columns + 1, float(problem.penalty.bend()))
     ridge[-1] = 0.0 if problem.objective.intercept else 1.0
-    return _Lines(
-        problem.design, kink, weight * low, weight * high, ridge, np.zeros_like(ridge), 0.0
-    )
+    corner, slope = float(problem.penalty.corner), np.zeros_like(ridge)
+    return _Lines(problem.design, kink, weight * low, weight * high, ridge, slope, 0.0, corner)
+
+
+def _shifted(problem: Problem, theta: Array) -> Array:
+    """θ with the best intercept for a problem."""
+    if not problem.objective.intercept:
+        return theta
+    rest = problem.y - problem.design.push(theta)[:, 0]
+    rest = rest if problem.offset is None else rest - problem.offset
+    shifted = theta.copy()
+    shifted[-1] += problem.loss.constant(rest, problem.weight)
+    return shifted
 
 
 def _mask(rows: Array, size: int) -> Array:
@@ -181,12 +239,13 @@ class _Interior:
     """Slacks u, v ≥ 0 with apart = v - u and duals low < d < high, and one step for them."""
 
     def __init__(self, lines: _Lines, theta: Array):
-        self.lines = lines
-        self.theta = theta.copy()
-        self.d = (lines.low + lines.high) / 2
         apart = lines.apart(theta)
         room = float(max(np.mean(np.abs(apart)), 1e-6 * np.mean(np.abs(lines.kink)))) or 1.0
         self.size = room * float(np.sum(lines.high - lines.low)) / 2
+        self.lines = lines = lines.framed()
+        self.theta, self.rows = theta.copy(), len(apart)
+        self.d = (lines.low + lines.high) / 2
+        apart = lines.apart(theta)
         self.v = np.maximum(apart, 0) + room
         self.u = self.v - apart
         self.step = 0.0
@@ -194,10 +253,25 @@ class _Interior:
 
     def value(self) -> float:
         """The objective."""
-        lines, theta = self.lines, self.theta[:, 0]
-        apart = self.v - self.u
-        cost = float(np.sum(np.maximum(lines.low * apart, lines.high * apart))) + lines.level
-        return cost + float((0.5 * lines.ridge * theta + lines.slope) @ theta)
+        return self.lines.value(self.theta, self.v - self.u)
+
+    def rounded(self, share: float) -> Array:
+        """θ with exact zeros where the corners of a penalty hold it, if that costs next to nothing.
+
+        Either a slope or what its dual lacks to a corner goes to 0.
+        """
+        lines, d = self.lines, self.d[self.rows :]
+        if not len(d):
+            return self.theta
+        lacking = 1 - np.abs(d[:, 0]) / lines.high[self.rows :, 0]
+        slopes = np.abs(self.v - self.u)[self.rows :, 0] / float(np.mean(self.v + self.u))
+        theta = self.theta.copy()
+        theta[:-1][slopes < lacking] = 0.0
+        value = self.value()
+        near = lines.value(theta, lines.apart(theta)) <= value + share * max(
+            abs(value), 1e-3 * self.size
+        )
+        return theta if near else self.theta
 
     def gap(self) -> float:
         """The complementarity, and what is left of Zᵀ d + ridge θ + slope."""

@@ -61,10 +61,11 @@ class ProximalNewton(Solver):
 
     def suits(self, objective: Objective, shape: Shape) -> str:
         """The loss must be smooth and convex, the penalty kinked."""
-        curved = objective.smooth and objective.loss.card.convex and not objective.penalty.smooth
+        curved = objective.smooth or objective.settles
         one = objective.penalty.separable or shape.outputs == 1
         reason = "smooth and convex, and most parameters may be zero: few columns at a time"
-        return reason if curved and one else ""
+        convex = objective.loss.card.convex and not objective.penalty.smooth
+        return reason if curved and one and convex else ""
 
     def run(self, problem: Problem, budget: Budget) -> Run:
         """Solve on a working set, look at all columns, enlarge the set, until the gap is closed."""

@@ -16,10 +16,12 @@ from minimand.solvers.problem import Objective, Problem, Shape
 from minimand.solvers.proximal_gradient import ProximalGradient
 from minimand.solvers.proximal_newton import ProximalNewton
 from minimand.solvers.row_space import RowSpace
+from minimand.solvers.smoothing import Smoothing
 
 IN_ORDER = (
     NormalEquations(),
     InteriorPoint(),
+    Smoothing(),
     RowSpace(),
     ActiveRows(),
     Newton(),
@@ -55,7 +57,8 @@ def select(objective: Objective, shape: Shape) -> tuple[Solver, str]:
         if solver.pays(shape) and (reason := solver.suits(objective, shape)):
             return solver, reason
     raise ArgumentError(
-        f"no solver handles {name} with {objective.penalty}; use an L2 penalty or a smooth loss"
+        f"no solver handles {name} with {objective.penalty}: it has kinks and is not convex; use a "
+        f"smooth loss, or train it by a recipe"
     )
 
 

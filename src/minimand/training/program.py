@@ -153,11 +153,12 @@ def take_steps(
     batches = jax.vmap(shuffled, in_axes=(0, None, 0, None), out_axes=1)(
         members.train, members.recipe.batch_size, key, count
     )
-    update = jax.vmap(_update, in_axes=(0, None, None, 0, 0, 0, None))
+    update = _mapped(_update, members, in_axes=(0, None, None, 0, 0, 0, None))
 
     def step(number: Array, changing: State) -> State:
         rows = shared(jax.tree.map(lambda cut: cut[number], batches))
-        return update(members, X, y, changing, rows, key, number)
+        changed: State = update(members, X, y, changing, rows, key, number)
+        return changed
 
     after: State = jax.lax.fori_loop(first, last, step, state)
     return after
@@ -181,23 +182,25 @@ def _update(
     finite = jnp.isfinite(loss[0])
     if recipe.on_non_finite == "skip":
         finite &= all_finite(gradient)
-    updates, optimizer = rule(recipe).update(
-        gradient,
-        state.optimizer,
-        state.params,
-        value=_ratio(*loss),
-        key=key,
-        gradient_at=gradient_at,
-    )
-    size = state.rate * recipe.schedule.factor(state.memory)
-    updates = jax.tree.map(lambda update: size * update, updates)
     running = state.status == RUNNING
     good = running & finite
-    params = recipe.constraint.projected(optax.apply_updates(state.params, updates))
-    params, network, optimizer = _choose(
-        good,
-        (params, network, optimizer),
-        (state.params, state.network, state.optimizer),
+
+    def taken() -> tuple[Tree, Tree, Any]:
+        updates, optimizer = rule(recipe).update(
+            gradient,
+            state.optimizer,
+            state.params,
+            value=_ratio(*loss),
+            key=key,
+            gradient_at=gradient_at,
+        )
+        size = state.rate * recipe.schedule.factor(state.memory)
+        updates = jax.tree.map(lambda update: size * update, updates)
+        params = optax.apply_updates(state.params, updates)
+        return recipe.constraint.projected(params), network, optimizer
+
+    params, network, optimizer = jax.lax.cond(
+        good, taken, lambda: (state.params, state.network, state.optimizer)
     )
     ends = running & ~finite & (recipe.on_non_finite != "skip")
     return state._replace(
@@ -208,6 +211,24 @@ def _update(
         sums=state.sums + jnp.where(good, jnp.stack(loss), 0.0),
         status=jnp.where(ends, NON_FINITE, state.status),
     )
+
+
+def _mapped(function: Any, members: Member, in_axes: tuple[int | None, ...]) -> Any:
+    """`function` mapped over the members; a single one is spared the cost of masking its branches.
+
+    A mapped `cond` computes both branches and copies the result of one.
+    """
+    if len(members.seed) > 1:
+        return jax.vmap(function, in_axes=in_axes)
+
+    def alone(*arguments: Any) -> Any:
+        own = [
+            argument if axis is None else jax.tree.map(lambda leaf: leaf[0], argument)
+            for argument, axis in zip(arguments, in_axes, strict=True)
+        ]
+        return jax.tree.map(lambda leaf: leaf[None], function(*own))
+
+    return alone
 
 
 def _close(member: Member, state: State, key: Array, X: Array, y: Array) -> State:
