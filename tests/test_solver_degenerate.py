@@ -129,7 +129,7 @@ def lowest(objective: Objective, case: Case, kernel: Array, bias: Array) -> floa
         score = Z @ W + offset
         taken = score if loss.score_axes else score[:, 0]
         with np.errstate(over="ignore", invalid="ignore"):
-            if loss.by_row:
+            if not objective.settles:
                 cost = share @ loss.value(taken, y)
                 slopes = share[:, None] * loss.gradient(taken, y).reshape(score.shape)
             else:

@@ -48,7 +48,7 @@ class Smoothing(Solver):
     >>> X, y = np.arange(6.0)[:, None], np.array([0, 0, 1, 1, 2, 2])
     >>> solution = Smoothing().minimise(Objective(CrammerSinger(), L2(0.1)), X, y)
     >>> round(solution.value, 6)
-    0.55
+    0.388889
     """
 
     tolerance: Positive = 1e-6
