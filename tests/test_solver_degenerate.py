@@ -349,3 +349,17 @@ def test_forms_of_the_data(loss: Loss, penalty: Penalty, form: str) -> None:
     found = minimise(objective, made, case.y)
     assert found.converged == expected.converged, found.summary()
     assert found.value == pytest.approx(expected.value, rel=1e-8)
+
+
+@pytest.mark.parametrize("solver", ["auto", "newton"])
+def test_a_column_that_is_constant_but_for_rounding_does_no_harm(solver: str) -> None:
+    """Standardised elsewhere and constant here, it spreads by 1e-16 about a mean that is not 0."""
+    random = np.random.default_rng(0)
+    X = random.normal(size=(400, 4))
+    y = np.argmax(X[:, :3] + random.gumbel(size=(400, 3)), axis=1)
+    X[:, 3] = (0.3 - 1e-16 * random.integers(0, 4, 400)) / 7
+    objective = Objective(CrossEntropy(), L2(1e-5))
+    with_it = minimise(objective, X, y, solver=solver)
+    without = minimise(objective, X[:, :3], y, solver="newton")
+    assert with_it.converged and len(with_it.history["value"]) < 60
+    assert with_it.value == pytest.approx(without.value, rel=1e-9)

@@ -127,7 +127,7 @@ class ActiveGram(Direction):
         hessian = level * self.gram
         np.einsum("ii->i", hessian)[:-1] += problem.penalty.bend()
         hessian[-1, -1] += not problem.objective.intercept
-        solve = lifted(hessian, 1e-10, problem.design.size)
+        solve = lifted(hessian, 1e-10)
         step = -solve(point.gradient[:, 0])
         self.free = problem.free_scale(loss)
         if self.free:

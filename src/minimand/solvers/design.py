@@ -201,7 +201,7 @@ class Dense(Design):
         sample = np.array(X[:: max(1, self.rows // some)], dtype=np.float64)
         self.centre = sample.mean(axis=0) * intercept
         size = np.sqrt(np.square(sample - self.centre).mean(axis=0))
-        flat = 1e-14 * np.abs(sample).max(axis=0)
+        flat = 1e-13 * np.abs(sample).max(axis=0)
         rare = np.flatnonzero(~(size > flat))
         if len(rare) and len(sample) < self.rows:
             part = np.asarray(X[:, rare], dtype=np.float64) - self.centre[rare]

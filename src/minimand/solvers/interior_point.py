@@ -287,7 +287,7 @@ class _Interior:
         matrix = self.lines.design.gram(pull.sum(axis=1))
         np.einsum("ii->i", matrix)[...] += self.lines.ridge
         try:
-            solve = factorise(matrix, 1e-13, self.lines.design.size)
+            solve = factorise(matrix, 1e-13)
         except (scipy.linalg.LinAlgError, ValueError):
             return False
 

@@ -9,20 +9,14 @@ import scipy.linalg
 
 from minimand.arrays import Array
 
-FLAT = 1e-7
 
-
-def factorise(matrix: Array, lift: float, size: Array) -> Callable[[Array], Array]:
+def factorise(matrix: Array, lift: float) -> Callable[[Array], Array]:
     """b ↦ matrix⁻¹ b for a positive semi-definite matrix, its diagonal scaled to 1 + `lift`.
-
-    `size` are the scales of the variables: a diagonal that is rounding against them is no scale.
 
     Raises:
         scipy.linalg.LinAlgError: the matrix so lifted is not positive definite.
     """
     scale = np.sqrt(np.maximum(np.diag(matrix), 0.0))
-    floor = FLAT * size * np.max(scale / size)
-    scale = np.where(scale > floor, scale, floor)
     scale = np.where(scale > 0, scale, 1.0)
     scaled = matrix / np.outer(scale, scale)
     np.einsum("ii->i", scaled)[...] += lift
@@ -38,10 +32,10 @@ def factorise(matrix: Array, lift: float, size: Array) -> Callable[[Array], Arra
     return refined
 
 
-def lifted(matrix: Array, lift: float, size: Array) -> Callable[[Array], Array]:
+def lifted(matrix: Array, lift: float) -> Callable[[Array], Array]:
     """b ↦ matrix⁻¹ b, with as small a lift of the diagonal as makes the matrix definite."""
     while True:
         try:
-            return factorise(matrix, lift, size)
+            return factorise(matrix, lift)
         except scipy.linalg.LinAlgError:
             lift *= 100

@@ -94,7 +94,6 @@ class ExactHessian(Direction):
 
     def __init__(self, problem: Problem):
         self.problem, self.dtype = problem, precision(problem)
-        self.size = np.repeat(problem.design.size, problem.outputs)
         self.left = np.inf
 
     def __call__(self, point: Point) -> Array:
@@ -109,7 +108,7 @@ class ExactHessian(Direction):
 
     def _solved(self, point: Point) -> float:
         """What the step promises."""
-        solve = lifted(self.problem.hessian(point, self.dtype), 1e-10, self.size)
+        solve = lifted(self.problem.hessian(point, self.dtype), 1e-10)
         self.step = -solve(point.gradient.ravel()).reshape(point.theta.shape)
         return -float(np.vdot(point.gradient, self.step))
 

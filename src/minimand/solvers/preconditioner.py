@@ -51,7 +51,7 @@ class Curvature:
         diagonal[...] = np.maximum(diagonal, SEEN * size**2)
         self.gram, self.design = S / np.outer(np.sqrt(diagonal), np.sqrt(diagonal)), problem.design
         bend = np.diag(np.append(np.full(len(size) - 1, float(problem.penalty.bend())), 0.0))
-        self.solves = [lifted(level * S + bend, 1e-10, size) for level in levels]
+        self.solves = [lifted(level * S + bend, 1e-10) for level in levels]
 
     def __call__(self, gradient: Array) -> Array:
         """The step [p + 1, K] that a gradient asks for, reversed."""

@@ -171,7 +171,7 @@ class _Dense(Direction):
         inner = len(hessian) - self.problem.outputs
         hessian[:inner, :inner] += self.penalty.at(point.theta[:-1]).matrix()
         np.einsum("ii->i", hessian)[...] += self.lift(point).ravel()
-        step: Array = -lifted(hessian, 1e-10, self.size.ravel())(point.gradient.ravel())
+        step: Array = -lifted(hessian, 1e-10)(point.gradient.ravel())
         return step.reshape(point.theta.shape)
 
     def lift(self, point: Point) -> Array:
@@ -224,7 +224,7 @@ class _Products(_Dense):
         hessian[:inner, :inner] += corner.on(used[:-1]).matrix()
         ridge = np.append(np.full(inner, self.penalty.bend()), np.zeros(len(lift[-1])))
         np.einsum("ii->i", hessian)[...] += lift.ravel() - ridge
-        return lifted(hessian, 1e-10, self.size[used].ravel())
+        return lifted(hessian, 1e-10)
 
 
 class SmoothLoss(Loss):
