@@ -23,7 +23,7 @@ from minimand.losses import CrossEntropy, Huber, Logistic, Loss, Poisson, Square
 from minimand.networks import MLP
 from minimand.optimizers import Adam
 from minimand.penalties import L2
-from minimand.solvers import Objective, select
+from minimand.solvers import Objective, minimise
 from minimand.training import Recipe, train
 
 Array = Any
@@ -165,8 +165,7 @@ def test_solvers_find_the_twins_optimum(name: str) -> None:
     solutions = []
     for loss in (made(name)(), TWINS[name]):
         objective = Objective(loss, L2(strength=0.1))
-        solver, _ = select(objective, X.shape[1])
-        solutions.append(solver.minimise(objective, X, y))
+        solutions.append(minimise(objective, X, y))
     ours, theirs = solutions
     assert ours.converged and ours.value == pytest.approx(theirs.value, rel=1e-9)
     np.testing.assert_allclose(
@@ -178,7 +177,7 @@ def test_the_solution_is_scikit_learns() -> None:
     X, y = load_breast_cancer(return_X_y=True)
     X = (X - X.mean(axis=0)) / X.std(axis=0)
     objective = Objective(made("logit")(), L2(strength=1.0))
-    solved = select(objective, X.shape[1])[0].minimise(objective, X, 2.0 * y - 1)
+    solved = minimise(objective, X, 2.0 * y - 1)
     peer = LogisticRegression(C=1 / len(y), tol=1e-10, max_iter=1000).fit(X, y)
     np.testing.assert_allclose(solved.params["output"]["kernel"][:, 0], peer.coef_[0], atol=1e-6)
 

@@ -57,7 +57,8 @@ STOCHASTIC = dict.fromkeys(
 
 
 def undetermined(estimator: Any) -> dict[str, str]:
-    return UNDETERMINED if type(estimator) is QuantileRegressor and not estimator.penalty else {}
+    interpolating = isinstance(estimator, (HuberRegressor, QuantileRegressor))
+    return UNDETERMINED if interpolating and not estimator.penalty else {}
 
 
 @parametrize_with_checks(LINEAR, expected_failed_checks=undetermined)

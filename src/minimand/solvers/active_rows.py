@@ -56,7 +56,7 @@ class ActiveRows(Solver):
     ('converged in 3 steps', [0.6, 2.9, 5.2, 7.5, 9.8, 12.1])
     """
 
-    tolerance: Positive = 1e-16
+    tolerance: Positive = 1e-14
     max_iterations: Count = 200
     card = Card(
         formula="θ ← θ - t (Σ ℓ'' z zᵀ over rows with ℓ'' > 0)⁻¹ g, t exact",

@@ -19,6 +19,7 @@ FIRST = 1e-4
 """The tolerance on the rows of a sample, which only tell on which side the other rows lie."""
 
 FEWEST = 500
+ROUNDING, EXACT = "numerical limits", 1e-13
 SPARE = 100
 """What exact zeros may cost, in units of the tolerance."""
 
@@ -105,11 +106,12 @@ class InteriorPoint(Solver):
                 return _End(state.rounded(SPARE * tolerance), state.d[: state.rows], status, True)
             if iteration == self.max_iterations or budget.spent() or not state.advance():
                 break
-        why = budget.reason or "numerical limits"
+        why = budget.reason or ROUNDING
         if iteration == self.max_iterations:
             why = f"the limit of {iteration} steps"
         status = f"ended by {why} with duality gap {gap:.1e}"
-        return _End(state.theta, state.d[: state.rows], status, False)
+        exact = why == ROUNDING and gap <= EXACT * max(abs(value), state.size)
+        return _End(state.theta, state.d[: state.rows], status, exact)
 
 
 class _End(NamedTuple):

@@ -153,7 +153,9 @@ def take_steps(
     batches = jax.vmap(shuffled, in_axes=(0, None, 0, None), out_axes=1)(
         members.train, members.recipe.batch_size, key, count
     )
-    update = _mapped(_update, members, in_axes=(0, None, None, 0, 0, 0, None))
+    guarded = len(members.seed) == 1 or members.recipe.on_non_finite == "skip"
+    one = partial(_update, guarded=guarded)
+    update = _mapped(one, members, in_axes=(0, None, None, 0, 0, 0, None))
 
     def step(number: Array, changing: State) -> State:
         rows = shared(jax.tree.map(lambda cut: cut[number], batches))
@@ -165,11 +167,20 @@ def take_steps(
 
 
 def _update(
-    member: Member, X: Array, y: Array, state: State, rows: Rows, key: Array, number: Array
+    member: Member,
+    X: Array,
+    y: Array,
+    state: State,
+    rows: Rows,
+    key: Array,
+    number: Array,
+    guarded: bool,
 ) -> State:
-    """One step of one member, not taken if its loss is not finite.
+    """One step of one member; if `guarded`, it is not taken when its loss is not finite.
 
-    A finite loss with a gradient that is not shows at the next step: see `guard`.
+    A finite loss with a gradient that is not shows at the next step: see `guard`. Members that run
+    together go unguarded, because a choice for each would copy all that they have at every step:
+    one that has ended goes on to no effect, and keeps the best parameters that it had.
     """
     recipe, key = member.recipe, jax.random.fold_in(key, number)
 
@@ -199,9 +210,8 @@ def _update(
         params = optax.apply_updates(state.params, updates)
         return recipe.constraint.projected(params), network, optimizer
 
-    params, network, optimizer = jax.lax.cond(
-        good, taken, lambda: (state.params, state.network, state.optimizer)
-    )
+    kept = (state.params, state.network, state.optimizer)
+    params, network, optimizer = jax.lax.cond(good, taken, lambda: kept) if guarded else taken()
     ends = running & ~finite & (recipe.on_non_finite != "skip")
     return state._replace(
         params=params,
