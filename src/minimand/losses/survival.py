@@ -238,7 +238,7 @@ def _normal_hazard(e: Array, cost: Array) -> tuple[Array, Array]:
     large = e > 5
     beyond = xp.where(large, e, 5 * xp.ones_like(e))
     fraction = beyond
-    for k in range(16, 1, -1):
+    for k in range(32, 1, -1):
         fraction = beyond + k / fraction
     near = xp.where(large, 0 * e, e)
     density = -0.5 * near * near - 0.5 * math.log(2 * math.pi)
