@@ -325,7 +325,7 @@ def repeat(step: Callable[[Array], Array], state: Array, times: int) -> Array:
 
 
 def scan(step: Callable[..., Any], state: Any, *sequences: Array) -> Any:
-    """state = step(state, *entries) for the entries of the sequences' first axis, in turn.
+    """state = step(state, entries ...) for the entries of the sequences' first axis, in turn.
 
     The state is an array or a tuple of arrays; JAX compiles the step once.
 

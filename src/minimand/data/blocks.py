@@ -54,7 +54,7 @@ class ParquetBlocks(Blocks):
     """The rows of Parquet files, in blocks of `rows` rows.
 
     Args:
-        source: a file, a folder of `.parquet` files, or a pattern such as "2024/*.parquet"; files
+        source: a file, a folder of `.parquet` files, or a pattern such as `2024/*.parquet`; files
             follow one another in order of their names.
         target: the column to predict, a number: a class is 0 ... K - 1.
         columns: the columns to predict from, all numbers or truth values; None takes all others.

@@ -32,15 +32,15 @@ def least_squares(
 ) -> NonlinearFit:
     """Parameters that make the weighted sum of squared residuals least.
 
-    Σ weight · residual(params, *data)²
+    Σ weight · residual(params, data ...)²
 
     Args:
-        residual: residual(params, *data) -> [n], written with `jax.numpy` or plain operators;
+        residual: residual(params, data ...) -> [n], written with `jax.numpy` or plain operators;
             one that is jitted already is compiled once for all calls.
         start: the first parameters: an array, a dictionary of named numbers or arrays, or nested
             dictionaries; `residual` gets the same form.
         data: arrays [n] or [n, ...], or single numbers.
-        jac: jac(params, *data) -> [n, p], or a dictionary of [n, ...] like `start`. With it
+        jac: jac(params, data ...) -> [n, p], or a dictionary of [n, ...] like `start`. With it
             `residual` may be any function of NumPy; without it JAX derives the Jacobian.
         bounds: (low, high), each a number, an array or a dictionary that may leave some out; equal
             bounds fix a parameter.

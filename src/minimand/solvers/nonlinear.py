@@ -86,7 +86,7 @@ class Layout:
         return tree
 
     def columns(self, tree: Any, rows: int) -> Array:
-        """The Jacobian [rows, p] from an array like it, or a tree of [rows, *shape]."""
+        """The Jacobian [rows, p] from an array like it, or a tree of [rows, ...]."""
         if not isinstance(tree, Mapping):
             return np.asarray(tree, dtype=float).reshape(rows, -1)
         blocks = [np.asarray(leaf, dtype=float).reshape(rows, -1) for _, leaf in _leaves(tree)]
@@ -129,7 +129,7 @@ class Layout:
 
 
 class Residuals:
-    """√weight · residual(params, *data) and its Jacobian, as functions of one vector.
+    """√weight · residual(params, data ...) and its Jacobian, as functions of one vector.
 
     Rows of weight 0 count for nothing, whatever they hold.
     """
