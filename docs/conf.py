@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, get_origin
+from typing import Annotated, Any, get_origin
 
 from minimand import __version__ as release
 from minimand import component
@@ -55,3 +55,11 @@ html_title = f"minimand {release}"
 html_theme_options = {"show_prev_next": False, "navigation_with_keys": False}
 html_sidebars = {"catalogue": [], "design": []}
 html_show_sourcelink = False
+
+
+def setup(app: Any) -> None:
+    """Leave out what scikit-learn adds to estimators: its text refers to its own glossary."""
+    app.connect(
+        "autodoc-skip-member",
+        lambda app, what, name, member, skip, options: skip or name.endswith("_request"),
+    )
