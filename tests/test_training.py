@@ -44,7 +44,7 @@ from minimand.penalties import L1, L2
 from minimand.schedules import Exponential as ExponentialDecay
 from minimand.schedules import InverseTime
 from minimand.training import Recipe, Trained, loop, train, train_members
-from minimand.training.program import Rows, shuffled
+from minimand.training.batches import Rows, shuffled
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(70, 3))

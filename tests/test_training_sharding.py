@@ -22,7 +22,7 @@ from minimand.losses import Squared
 from minimand.networks import MLP
 from minimand.optimizers import SGD
 from minimand.training import Recipe, train_members, train_stream
-from minimand.training.program import Rows
+from minimand.training.batches import Rows
 from minimand.training.sharding import on_devices, shared
 
 random = np.random.default_rng(0)

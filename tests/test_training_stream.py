@@ -30,7 +30,7 @@ from minimand.losses import CrossEntropy, Squared
 from minimand.networks import MLP, Linear
 from minimand.optimizers import SGD, Adam
 from minimand.training import Recipe, Trained, loop, stream, train, train_members, train_stream
-from minimand.training.program import Rows, shuffled
+from minimand.training.batches import Rows, shuffled
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(90, 3)).astype(np.float32)

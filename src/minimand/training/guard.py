@@ -11,6 +11,7 @@ import numpy as np
 from minimand.arrays import Array
 from minimand.networks.base import Tree
 from minimand.training import program
+from minimand.training.batches import shuffled
 from minimand.training.program import Member, State
 
 
@@ -40,13 +41,13 @@ def culprit(
 ) -> str:
     """The first tensor of the step after `state` that is not finite, in words.
 
-    That is batch `number` of an epoch. `count` is as in `program.shuffled`, and `before` says how
+    That is batch `number` of an epoch. `count` is as in `shuffled`, and `before` says how
     many rows come before those of X.
     """
     member, state = jax.tree.map(lambda leaf: leaf[0], (members, state))
     recipe = member.recipe
     key = jax.random.fold_in(jax.random.key(member.seed), epoch)
-    batches = program.shuffled(member.train, recipe.batch_size, key, count)
+    batches = shuffled(member.train, recipe.batch_size, key, count)
     rows = jax.tree.map(lambda cut: cut[number], batches)
     key = jax.random.fold_in(key, number)
     used = np.asarray(rows.weight) > 0

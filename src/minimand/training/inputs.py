@@ -11,7 +11,8 @@ from minimand.arrays import Array
 from minimand.data.splits import Fold
 from minimand.errors import ArgumentError, DataError, ShapeError
 from minimand.losses import Loss
-from minimand.training.program import Member, Rows
+from minimand.training.batches import Rows
+from minimand.training.program import Member
 from minimand.training.recipe import Recipe
 
 

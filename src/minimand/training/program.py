@@ -17,19 +17,13 @@ import optax
 from minimand.arrays import Array
 from minimand.metrics import Metric
 from minimand.networks.base import Tree
+from minimand.training.batches import Rows, cut, shuffled
 from minimand.training.recipe import Recipe
 from minimand.training.sharding import shared
 from minimand.training.watching import measured
 
 RUNNING, EARLY, NON_FINITE = 0, 1, 2
 VALIDATED_AT_ONCE = 2**14
-
-
-class Rows(NamedTuple):
-    """Rows of the shared data as indices; rows of weight 0 are padding."""
-
-    index: Array
-    weight: Array
 
 
 class Member(NamedTuple):
@@ -280,7 +274,7 @@ def validated(
 
     if rows.index.shape[0] <= VALIDATED_AT_ONCE:
         return total(rows)
-    parts = Rows(*(_cut(values, VALIDATED_AT_ONCE) for values in rows))
+    parts = Rows(*(cut(values, VALIDATED_AT_ONCE) for values in rows))
     loss, weight = jax.lax.map(total, parts)
     return jnp.sum(loss), jnp.sum(weight)
 
@@ -357,26 +351,6 @@ def rule(recipe: Recipe) -> optax.GradientTransformationExtraArgs:
     """The recipe's optimiser, its updates multiplied by the schedule."""
     scaled = optax.scale_by_schedule(recipe.schedule)
     return optax.with_extra_args_support(optax.chain(recipe.optimizer.transform(), scaled))
-
-
-def shuffled(rows: Rows, batch_size: int, key: Array, count: Array | None = None) -> Rows:
-    """The rows in random order, cut into batches; the last one is filled up with rows of weight 0.
-
-    With a `count` only the first `count` rows are shuffled, and the others stay behind them.
-    """
-    n = rows.index.shape[0]
-    bits = jax.random.bits(key, (n,))
-    if count is not None:
-        bits = jnp.where(jnp.arange(n) < count, bits, ~jnp.zeros_like(bits))
-    size = min(batch_size, n)
-    order = jnp.argsort(bits)
-    index = rows.index[jnp.concatenate([order, order[: -n % size]])]
-    return Rows(index.reshape(-1, size), _cut(rows.weight[order], size))
-
-
-def _cut(values: Array, size: int) -> Array:
-    """[n] as [parts, size], filled up with 0."""
-    return jnp.pad(values, (0, -values.shape[0] % size)).reshape(-1, size)
 
 
 def _ratio(total: Array, weight: Array) -> Array:

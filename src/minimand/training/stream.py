@@ -25,13 +25,13 @@ from minimand.data.blocks import Block, Blocks, as_blocks
 from minimand.data.columns import plural
 from minimand.data.splits import Fold
 from minimand.errors import ArgumentError, DataError, ShapeError, SolverError
+from minimand.training.batches import Rows
 from minimand.training.checkpoint import Checkpoints, NoCheckpoints, identity
 from minimand.training.guard import culprit
 from minimand.training.inputs import best_constant, check_seeds, checked_rows, stacked
 from minimand.training.loop import run
 from minimand.training.program import (
     Member,
-    Rows,
     State,
     begin,
     end_epoch,
