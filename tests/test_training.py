@@ -43,7 +43,7 @@ from minimand.optimizers import SGD, Adam
 from minimand.penalties import L1, L2
 from minimand.schedules import Exponential as ExponentialDecay
 from minimand.schedules import InverseTime
-from minimand.training import Recipe, Trained, loop, train, train_members
+from minimand.training import Recipe, Trained, members, train, train_members
 from minimand.training.batches import Rows, shuffled
 
 RNG = np.random.default_rng(0)
@@ -303,7 +303,7 @@ def test_how_epochs_are_cut_into_chunks_changes_nothing(monkeypatch: pytest.Monk
     recipe = replace(SMALL, epochs=30)
     results = []
     for seconds in (0.0, 100.0):
-        monkeypatch.setattr(loop, "CHUNK_SECONDS", seconds)
+        monkeypatch.setattr(members, "CHUNK_SECONDS", seconds)
         results.append(train(recipe, X, Y))
     assert results[0].history == results[1].history
     assert all(map(np.array_equal, leaves(results[0]), leaves(results[1])))

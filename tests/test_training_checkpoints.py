@@ -179,12 +179,12 @@ import numpy as np
 from minimand.losses import Squared
 from minimand.networks import MLP
 from minimand.optimizers import Adam
-from minimand.training import Recipe, loop, train
+from minimand.training import Recipe, members, train
 
 random = np.random.default_rng(0)
 X = random.normal(size=(2000, 3))
 Y = X @ [1.0, -2.0, 0.5]
-loop.CHUNK_SECONDS = 0.001
+members.CHUNK_SECONDS = 0.001
 folder, seconds = sys.argv[1], float(sys.argv[2])
 
 def aim(event):

@@ -23,9 +23,14 @@ def check_members(recipes: Sequence[Recipe], folds: Sequence[Fold], seeds: Seque
             f"{len(recipes)} recipes, {len(folds)} folds and {len(seeds)} seeds; need one each "
             f"for every member"
         )
+    check_structure(recipes)
+    check_seeds(seeds)
+
+
+def check_structure(recipes: Sequence[Recipe]) -> None:
+    """Raise `ArgumentError` if recipes do not make one program."""
     if len({jax.tree.structure(recipe) for recipe in recipes}) != 1:
         raise ArgumentError("recipes trained together must differ in numbers only, not structure")
-    check_seeds(seeds)
 
 
 def check_seeds(seeds: Sequence[int]) -> None:
@@ -98,18 +103,23 @@ def stacked(
     recipes: Sequence[Recipe], folds: Sequence[Fold], seeds: Sequence[int], weight: np.ndarray
 ) -> Member:
     """All members as one, each leaf with a leading member axis."""
-    stacked = jax.tree.map(lambda *leaves: np.asarray(leaves, dtype=np.float32), *recipes)
     return Member(
-        stacked,
+        stacked_recipes(recipes),
         np.asarray(seeds, dtype=np.uint32),
         _pad([f.train for f in folds], weight),
         _pad([f.test for f in folds], weight),
     )
 
 
+def stacked_recipes(recipes: Sequence[Recipe]) -> Recipe:
+    """The recipes as one, each number with a leading member axis."""
+    stacked: Recipe = jax.tree.map(lambda *leaves: np.asarray(leaves, dtype=np.float32), *recipes)
+    return stacked
+
+
 def _pad(parts: Sequence[np.ndarray], weights: np.ndarray) -> Rows:
     """Index arrays of nearly equal length as one rectangle; padding weighs nothing."""
-    longest = max(1, *(len(p) for p in parts))
+    longest = max(len(part) for part in parts)
     index = np.zeros((len(parts), longest), dtype=np.int32)
     weight = np.zeros((len(parts), longest), dtype=np.float32)
     for k, part in enumerate(parts):

@@ -17,31 +17,16 @@ from minimand.data.splits import Fold
 from minimand.errors import ArgumentError, SolverError
 from minimand.training.checkpoint import Checkpoints, NoCheckpoints, identity
 from minimand.training.compilation import collector_paused
-from minimand.training.guard import culprit, finite, rewound
-from minimand.training.inputs import (
-    best_constant,
-    check_members,
-    check_seeds,
-    checked_rows,
-    stacked,
-)
-from minimand.training.program import (
-    NON_FINITE,
-    RUNNING,
-    Member,
-    State,
-    advance,
-    begin,
-    steps_in_epoch,
-)
+from minimand.training.guard import finite, rewound
+from minimand.training.inputs import check_seeds
+from minimand.training.members import InMemory, next_chunk, results
+from minimand.training.program import NON_FINITE, RUNNING, State
 from minimand.training.progress import Event, Listener, medians, progress_bar
 from minimand.training.recipe import Recipe
 from minimand.training.result import Trained
-from minimand.training.sharding import everywhere, on_devices
+from minimand.training.sharding import on_devices
 
-CHUNK_SECONDS = 0.5
 HALVINGS = 20
-PARTS = 16
 
 
 def train(
@@ -125,6 +110,7 @@ def train_members(
     *,
     weight: Array | None = None,
     devices: int = 1,
+    jobs: int | None = None,
     budget: Budget | None = None,
     progress: bool | None = None,
     checkpoints: str | Path | None = None,
@@ -136,20 +122,15 @@ def train_members(
     """Train K recipes of one structure as one program: member k has recipe, fold and seed k.
 
     A fold's `train` rows are descended on and its `test` rows are watched for early stopping. A
-    member whose loss stops being finite ends by itself and says so in its status.
+    member whose loss stops being finite ends by itself and says so in its status. On a CPU `jobs`
+    members run at a time, as many as there are cores by default.
     """
-    check_members(recipes, folds, seeds)
-    X, y, weight = checked_rows(recipes[0], X, y, weight)
-    members = stacked(recipes, folds, seeds, weight)
-    constants = [
-        best_constant(recipe, y, weight, fold) for recipe, fold in zip(recipes, folds, strict=True)
-    ]
-    saved = NoCheckpoints()
-    if checkpoints is not None:
-        own = identity(recipes, seeds, (X, y, *members.train, *members.validation))
-        saved = Checkpoints(checkpoints, own, every, resume)
     with on_devices(devices):
-        rows = InMemory(members, X, y, np.asarray(constants, dtype=np.float32))
+        rows = InMemory(recipes, X, y, folds, seeds, weight, jobs)
+        saved = NoCheckpoints()
+        if checkpoints is not None:
+            own = identity(recipes, seeds, rows.data)
+            saved = Checkpoints(checkpoints, own, every, resume)
         return run(
             rows,
             recipes,
@@ -178,35 +159,6 @@ class RowSource(Protocol):
 
     def culprit(self, state: State) -> str:
         """The first tensor of the step after `state` that is not finite, in words."""
-
-
-class InMemory:
-    """Rows that are all at hand."""
-
-    def __init__(self, members: Member, X: np.ndarray, y: np.ndarray, constants: np.ndarray):
-        self._members, self._constants = members, constants
-        self._X, self._y = (jax.device_put(values, everywhere()) for values in (X, y))
-        self.steps = steps_in_epoch(members)
-        self.rows = int(members.train.index.size)
-
-    def begin(self) -> State:
-        """The state of every member before its first step."""
-        state: State = begin(self._members, self._X, self._constants)
-        return state
-
-    def reach(self, first: int, wanted: int) -> int:
-        """Any step."""
-        return wanted
-
-    def advance(self, state: State, first: int, until: int) -> State:
-        """The state before step `until`, from the one before step `first`."""
-        state = advance(self._members, self._X, self._y, state, first, until)
-        return state
-
-    def culprit(self, state: State) -> str:
-        """The first tensor of the step after `state` that is not finite, in words."""
-        epoch, number = divmod(int(state.step[0]), self.steps)
-        return culprit(self._members, self._X, self._y, state, epoch, number)
 
 
 def run(
@@ -258,11 +210,7 @@ def run(
                 lowest = min(loss, lowest)
             done, chunk = ahead, next_chunk(ahead - done, steps, now - chunk_begun)
         saved.close(done, state)
-    host = jax.device_get(state)
-    return [
-        Trained.of(recipe, jax.tree.map(lambda leaf, k=k: leaf[k], host), budget.reason, finding)
-        for k, recipe in enumerate(recipes)
-    ]
+    return results(recipes, state, budget.reason, finding)
 
 
 def _broken(state: State) -> bool:
@@ -273,12 +221,3 @@ def _broken(state: State) -> bool:
 
 def _stacked(*leaves: Array) -> np.ndarray:
     return np.stack([np.asarray(leaf) for leaf in leaves])
-
-
-def next_chunk(chunk: int, steps: int, seconds: float) -> int:
-    """About half a second of steps, in whole epochs if it is more than one.
-
-    A part of an epoch is not small, since the order of the whole epoch is drawn for each.
-    """
-    wanted = min(4 * chunk, round(chunk * CHUNK_SECONDS / max(seconds, 1e-9)))
-    return max(-(-steps // PARTS), wanted) if wanted < steps else wanted - wanted % steps

@@ -238,7 +238,8 @@ def _mapped(function: Any, members: Member, in_axes: tuple[int | None, ...]) -> 
 def _close(member: Member, state: State, key: Array, X: Array, y: Array) -> State:
     """The end of an epoch of one member, validation included."""
     total = validated(member, state, X, y, member.validation, key)
-    if (metric := member.recipe.metric) is not None:
+    metric = member.recipe.metric
+    if metric is not None and member.validation.index.size:
         total = (total[1] * _measured(metric, member, state, X, y, key), total[1])
     return end_epoch(member, state, total)
 
@@ -272,6 +273,8 @@ def validated(
     def total(part: Rows) -> tuple[Array, Array]:
         return batch_loss(recipe, params, state.network, X, y, part, key)
 
+    if not rows.index.size:
+        return jnp.zeros(()), jnp.zeros(())
     if rows.index.shape[0] <= VALIDATED_AT_ONCE:
         return total(rows)
     parts = Rows(*(cut(values, VALIDATED_AT_ONCE) for values in rows))

@@ -1,0 +1,173 @@
+"""K members on rows that are all at hand, dealt out to the cores or to the accelerators.
+
+A core runs its members one after another in one program: each as it would run alone, to the bit,
+and one that has ended costs nothing. An accelerator runs all of its members side by side.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from minimand.arrays import Array
+from minimand.data.splits import Fold
+from minimand.training.guard import culprit
+from minimand.training.inputs import best_constant, check_members, checked_rows, stacked
+from minimand.training.program import (
+    EARLY,
+    RUNNING,
+    Member,
+    State,
+    advance,
+    begin,
+    steps_in_epoch,
+)
+from minimand.training.recipe import Recipe
+from minimand.training.result import Trained
+from minimand.training.sharding import everywhere
+
+CHUNK_SECONDS = 0.5
+PARTS = 16
+
+
+class InMemory:
+    """Members and the rows that they share; `jobs` of them run at a time on a CPU."""
+
+    def __init__(
+        self,
+        recipes: Sequence[Recipe],
+        X: Array,
+        y: Array,
+        folds: Sequence[Fold],
+        seeds: Sequence[int],
+        weight: Array | None = None,
+        jobs: int | None = None,
+    ):
+        check_members(recipes, folds, seeds)
+        X, y, weight = checked_rows(recipes[0], X, y, weight)
+        self.members = stacked(recipes, folds, seeds, weight)
+        self.data = (X, y, *self.members.train, *self.members.validation)
+        self._constants = np.asarray(
+            [best_constant(r, y, weight, f) for r, f in zip(recipes, folds, strict=True)],
+            dtype=np.float32,
+        )
+        self.steps = steps_in_epoch(self.members)
+        self.rows = int(self.members.train.index.size)
+        self._compiled_for = 0
+        self._places = _places(len(recipes), jobs)
+        self._rows = [[jax.device_put(values, to) for values in (X, y)] for to in self._places]
+
+    def begin(self) -> State:
+        """The state of every member before its first step."""
+        state: State = begin(self.members, self._rows[0][0], self._constants)
+        return state
+
+    def reach(self, first: int, wanted: int) -> int:
+        """Any step."""
+        return wanted
+
+    def advance(self, state: State, first: int, until: int) -> State:
+        """The state before step `until`, from the one before step `first`."""
+        after: State
+        if len(self._constants) == 1 or everywhere():
+            after = advance(self.members, *self._rows[0], state, first, until)
+            return after
+        hands = _dealt(np.asarray(state.status) == RUNNING, len(self._places))
+        work = partial(self._work, jax.device_get(state), first)
+        if self._compiled_for != len(state.status):
+            self._compiled_for = len(state.status)
+            work(hands[0], 0, first)  # compiles, so that the workers do not all do it
+        with ThreadPoolExecutor(len(hands)) as pool:
+            done = list(pool.map(partial(work, until=until), hands, range(len(hands))))
+        back = np.argsort(np.concatenate(hands))
+        after = jax.tree.map(lambda *leaves: np.concatenate(leaves)[back], *done)
+        return after
+
+    def select(self, index: np.ndarray) -> None:
+        """Keep these members, in this order."""
+        self.members = jax.tree.map(lambda leaf: leaf[index], self.members)
+        self._constants = self._constants[index]
+
+    def culprit(self, state: State) -> str:
+        """The first tensor of the step after `state` that is not finite, in words."""
+        epoch, number = divmod(int(state.step[0]), self.steps)
+        X, y = self._rows[0]
+        return culprit(self.members, X, y, state, epoch, number)
+
+    def _work(self, state: State, first: int, hand: np.ndarray, worker: int, until: int) -> State:
+        """The members of one worker, filled up to a power of two with some that have ended."""
+        size = 1 << (-(-len(state.status) // len(self._places)) - 1).bit_length()
+        chosen = np.resize(hand, size)
+        members, state = jax.tree.map(lambda leaf: leaf[chosen], (self.members, state))
+        state.status[len(hand) :] = EARLY
+        place = self._places[worker]
+        width = 1 if place.platform == "cpu" else size
+        with jax.default_device(place):
+            after = in_groups(members, *self._rows[worker], state, first, until, width)
+        own: State = jax.tree.map(lambda leaf: np.asarray(leaf)[: len(hand)], after)
+        return own
+
+
+@partial(jax.jit, static_argnames="width")
+def in_groups(
+    members: Member, X: Array, y: Array, state: State, first: Array, until: Array, width: int
+) -> State:
+    """`advance`, `width` members side by side at a time."""
+
+    def one(group: tuple[Member, State]) -> State:
+        after: State = advance(group[0], X, y, group[1], first, until)
+        return after
+
+    size = len(members.seed)
+    parts = size // width
+    groups = jax.tree.map(lambda v: v.reshape(parts, width, *v.shape[1:]), (members, state))
+    after: State = jax.tree.map(lambda v: v.reshape(size, *v.shape[2:]), jax.lax.map(one, groups))
+    return after
+
+
+def results(
+    recipes: Sequence[Recipe], state: State, reason: str = "", finding: str = ""
+) -> list[Trained]:
+    """What came of every member."""
+    host = jax.device_get(state)
+    return [
+        Trained.of(recipe, jax.tree.map(lambda leaf, k=k: leaf[k], host), reason, finding)
+        for k, recipe in enumerate(recipes)
+    ]
+
+
+def next_chunk(chunk: int, steps: int, seconds: float) -> int:
+    """About half a second of steps, in whole epochs if it is more than one.
+
+    A part of an epoch is not small, since the order of the whole epoch is drawn for each.
+    """
+    wanted = min(4 * chunk, round(chunk * CHUNK_SECONDS / max(seconds, 1e-9)))
+    return max(-(-steps // PARTS), wanted) if wanted < steps else wanted - wanted % steps
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
+
+
+def _places(members: int, jobs: int | None) -> list[Any]:
+    """The device of every worker: the CPU once for each job, or each accelerator."""
+    found: list[Any] = jax.local_devices()
+    if place := everywhere():
+        return [place]
+    if found[0].platform == "cpu":
+        found = found[:1] * (jobs or cores())
+    return found[:members]
+
+
+def _dealt(running: np.ndarray, workers: int) -> list[np.ndarray]:
+    """The members in at most as many hands, such that all have about the same to do."""
+    order = np.argsort(~running, kind="stable")
+    return [order[worker::workers] for worker in range(min(workers, len(order)))]
