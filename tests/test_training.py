@@ -377,6 +377,19 @@ def test_ctrl_c_ends_a_run_with_what_there_is(own: bool) -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_budget_of_steps_ends_in_mid_epoch_and_judges_what_there_is() -> None:
+    """Seven steps are one epoch of four and three more of the next."""
+    recipe = replace(SMALL, optimizer=Adam(), epochs=5, patience=5)
+    with Budget(steps=7) as budget:
+        (fitted,) = train_members([recipe], X, Y, [SPLIT], [0], budget=budget)
+    assert fitted.status == "ended after 2 of 5 epochs (budget of 7 steps spent)"
+    (count,) = {int(c) for c in jax.tree.leaves(fitted.last["optimizer"]) if np.ndim(c) == 0}
+    assert count == 7
+    fresh = replace(fitted, params=fitted.last["params"])
+    watched = np.mean((fresh.scores(X[SPLIT.test]) - Y[SPLIT.test]) ** 2)
+    assert fitted.history["validation"][1] == pytest.approx(watched, rel=1e-5)
+
+
 def test_a_budget_spent_before_the_start_gives_the_baseline() -> None:
     budget = Budget()
     budget.interrupted = True

@@ -27,6 +27,7 @@ from minimand.errors import (
     UnknownNameError,
 )
 from minimand.losses import CrossEntropy, Squared
+from minimand.metrics import MAE
 from minimand.networks import MLP, Linear
 from minimand.optimizers import SGD, Adam
 from minimand.training import Recipe, Trained, loop, stream, train, train_members, train_stream
@@ -105,6 +106,15 @@ def parquet(tmp_path: Path) -> Path:
 
 
 # --- What a streamed run equals ---
+
+
+def test_a_metric_of_all_watched_blocks_is_watched() -> None:
+    recipe = replace(RECIPE, metric=MAE(), patience=50)
+    parts = [(X[75:80], Y[75:80]), (X[80:], Y[80:])]
+    fitted = train_stream(recipe, BLOCKS, validation=parts, seed=2)
+    last = replace(fitted, params=fitted.last["params"])
+    wanted = np.abs(last.scores(X[75:]) - Y[75:]).mean()
+    assert fitted.history["validation"][-1] == pytest.approx(wanted, rel=1e-5)
 
 
 @pytest.mark.parametrize("patience", [2, 50])

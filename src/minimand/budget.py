@@ -12,7 +12,7 @@ from minimand.errors import ArgumentError
 
 
 class Budget:
-    """A time limit in seconds (None: no limit) that Ctrl-C also ends.
+    """A time limit in seconds, and for training one in steps (None: no limit); Ctrl-C ends it too.
 
     Inside `with Budget(...) as budget:` the first Ctrl-C only marks the budget as spent, so that
     the work in hand is finished and kept; a second one interrupts at once.
@@ -22,10 +22,12 @@ class Budget:
     False
     """
 
-    def __init__(self, seconds: float | None = None) -> None:
+    def __init__(self, seconds: float | None = None, *, steps: int | None = None) -> None:
         if seconds is not None and not seconds > 0:
             raise ArgumentError(f"budget is {seconds} seconds; it must be positive")
-        self.seconds = seconds
+        if steps is not None and not steps > 0:
+            raise ArgumentError(f"budget is {steps} steps; it must be positive")
+        self.seconds, self.steps, self.taken = seconds, steps, 0
         self.interrupted = False
         self._start = time.monotonic()
         self._before: Any = None
@@ -36,13 +38,16 @@ class Budget:
 
     def spent(self) -> bool:
         """Whether to stop now."""
-        return self.interrupted or (self.seconds is not None and self.elapsed() >= self.seconds)
+        late = self.seconds is not None and self.elapsed() >= self.seconds
+        return self.interrupted or late or (self.steps is not None and self.taken >= self.steps)
 
     @property
     def reason(self) -> str:
         """Why the budget is spent, or nothing."""
         if self.interrupted:
             return "Ctrl-C"
+        if self.steps is not None and self.taken >= self.steps:
+            return f"budget of {self.steps} steps spent"
         return f"budget of {self.seconds:g} s spent" if self.spent() else ""
 
     def __enter__(self) -> Self:

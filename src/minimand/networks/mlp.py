@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import jax
+import numpy as np
 from flax import nnx
 
 from minimand.arrays import Array
@@ -152,6 +153,14 @@ def _normalised(norm: Any, x: Array, train: bool) -> Array:
 
 
 def _dropped(x: Array, key: Array, rate: Array) -> Array:
-    """x with a share set to 0 and the rest divided by the share that is kept."""
-    kept = jax.random.bernoulli(key, 1 - rate, x.shape)
+    """x with a share set to 0 and the rest divided by the share that is kept.
+
+    A unit's number is mixed with the key by MurmurHash3's finaliser (Appleby 2011): on a CPU,
+    drawing the bits by JAX takes longer than the step that they are for.
+    """
+    first, second = jax.random.key_data(key)
+    bits = jax.lax.iota("uint32", x.size).reshape(x.shape) * np.uint32(0x9E3779B1) + first
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        bits = (bits ^ (bits >> shift)) * np.uint32(factor) ^ second
+    kept = (bits ^ (bits >> 16)) >> 8 >= rate * 2**24
     return jax.numpy.where(kept, x / jax.numpy.asarray(1 - rate, x.dtype), 0)

@@ -55,7 +55,8 @@ def train(
             it off.
         seed: decides the initial parameters, the order of the rows and the validation part.
         devices: how many of this machine's devices share every batch.
-        budget: ends the run early and keeps what there is.
+        budget: seconds or steps after which the run ends; an epoch that it cuts short is validated
+            like a whole one.
         progress: show a progress bar; None shows it on a terminal.
         checkpoints: a folder for checkpoints.
         every: seconds between two checkpoints; the last one is written at the end.
@@ -157,6 +158,9 @@ class RowSource(Protocol):
     def advance(self, state: State, first: int, until: int) -> State:
         """The state before step `until`, from the one before step `first`."""
 
+    def finish(self, state: State) -> State:
+        """The state as if the epoch ended here."""
+
     def culprit(self, state: State) -> str:
         """The first tensor of the step after `state` that is not finite, in words."""
 
@@ -182,7 +186,8 @@ def run(
         done, state = saved.restored(state)
         begun, first, lowest, good = time.perf_counter(), done, np.inf, (done, state)
         while done < last and not budget.spent() and np.any(np.asarray(state.status) == RUNNING):
-            chunk_begun, ahead = time.perf_counter(), rows.reach(done, min(last, done + chunk))
+            wanted = min(last, done + chunk, budget.steps or last)
+            chunk_begun, ahead = time.perf_counter(), rows.reach(done, wanted)
             before, state = state, rows.advance(state, done, ahead)
             if len(recipes) == 1 and _broken(state):
                 if recipes[0].on_non_finite == "halve" and before.rate[0] > 0.5**HALVINGS:
@@ -209,7 +214,10 @@ def run(
                     good = (ahead, state)
                 lowest = min(loss, lowest)
             done, chunk = ahead, next_chunk(ahead - done, steps, now - chunk_begun)
+            budget.taken = done
         saved.close(done, state)
+        if done % steps and not finding:
+            state = rows.finish(state)
     return results(recipes, state, budget.reason, finding)
 
 

@@ -26,6 +26,7 @@ from minimand.training.program import (
     State,
     advance,
     begin,
+    close,
     steps_in_epoch,
 )
 from minimand.training.recipe import Recipe
@@ -88,6 +89,11 @@ class InMemory:
         back = np.argsort(np.concatenate(hands))
         after = jax.tree.map(lambda *leaves: np.concatenate(leaves)[back], *done)
         return after
+
+    def finish(self, state: State) -> State:
+        """The state as if the epoch ended here."""
+        ended: State = close(self.members, *self._rows[0], state)
+        return ended
 
     def select(self, index: np.ndarray) -> None:
         """Keep these members, in this order."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from minimand.arrays import Array
@@ -84,13 +85,21 @@ def advance(members: Member, X: Array, y: Array, state: State, first: Array, unt
         last = jnp.minimum(steps, first + until - step)
         key = epoch_keys(members, step // steps)
         state = take_steps(members, X, y, state, key, first, last)
-        close = partial(_close, X=X, y=y)
+        at_the_end = jax.vmap(partial(_close, X=X, y=y))
         state = jax.lax.cond(
-            last == steps, jax.vmap(close), lambda _, state, __: state, members, state, key
+            last == steps, at_the_end, lambda _, state, __: state, members, state, key
         )
         return step - first + last, state
 
     return jax.lax.while_loop(unfinished, to_the_end_of_the_epoch, (first, state))[1]
+
+
+@jax.jit
+def close(members: Member, X: Array, y: Array, state: State) -> State:
+    """The state of every member as if its epoch ended here."""
+    over_members = jax.vmap(partial(_close, X=X, y=y))
+    ended: State = over_members(members, state, epoch_keys(members, state.epoch[0]))
+    return ended
 
 
 @jax.jit
@@ -252,7 +261,7 @@ def _measured(
     params = recipe.optimizer.evaluated(state.params, state.optimizer[0])
     score = forward(recipe, params, state.network, X[rows.index], key, train=False)[0]
     value: Array = jax.pure_callback(
-        partial(measured, metric),
+        lambda *seen: np.float32(measured(metric, *seen)),
         jax.ShapeDtypeStruct((), jnp.float32),
         recipe.loss,
         score,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 import optax
 
 from minimand.component import Component, Count, NonNegative, component
@@ -83,3 +84,8 @@ class Recipe(Component):
     def falling_goal(self) -> float:
         """The goal for the watched value, its sign such that less is better."""
         return (-1 if self.rising else 1) * (self.goal or 0.0)
+
+
+def sensible_batch(rows: int) -> int:
+    """About 50 steps an epoch: a power of two from 16 to 256."""
+    return int(np.clip(2 ** round(np.log2(rows / 50)), 16, 256))

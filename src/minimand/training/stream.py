@@ -36,6 +36,7 @@ from minimand.training.program import (
     begin,
     end_epoch,
     epoch_keys,
+    scores,
     take_steps,
     validated,
 )
@@ -43,6 +44,7 @@ from minimand.training.progress import Listener
 from minimand.training.recipe import Recipe
 from minimand.training.result import Trained
 from minimand.training.sharding import everywhere, on_devices
+from minimand.training.watching import measured
 
 T = TypeVar("T")
 
@@ -100,8 +102,6 @@ def train_stream(
     """
     check_seeds([seed])
     train, watched = _split(as_blocks(source), validation, seed)
-    if recipe.metric is not None:
-        raise ArgumentError("a metric needs all validation rows at once; a stream watches the loss")
     if recipe.batch_size > train.sizes.max() and len(train.sizes) > 1:
         raise ArgumentError(
             f"batch_size is {recipe.batch_size}, but no batch spans two blocks and the largest has "
@@ -198,7 +198,26 @@ class Streamed:
         visit, number, _ = self._located(first)
         block = self._visited(visit)[:4]
         state = _through(self._members, block, state, visit, number, number + until - first)
-        return self._closed(state) if until > first and until % self.steps == 0 else state
+        return self.finish(state) if until > first and until % self.steps == 0 else state
+
+    def finish(self, state: State) -> State:
+        """The end of an epoch: the watched blocks, and what follows from them."""
+        total, metric = (np.zeros(1, np.float32), np.zeros(1, np.float32)), self._recipe.metric
+        said: list[tuple[np.ndarray, ...]] = []
+        if len(self._watched.numbers):
+            capacity = int(self._watched.sizes.max())
+            load = partial(_loaded, self._recipe, capacity=capacity, place=self._place)
+            blocks = map(load, self._watched.read(range(len(self._watched.numbers))))
+            with closing(read_ahead(blocks)) as reader:
+                for block in reader:
+                    total = _watch(self._members, block[:3], state, total)
+                    if metric is not None:
+                        said.append(_said(self._members, block[:3], state))
+        if metric is not None and said:
+            columns = (np.concatenate(values) for values in zip(*said, strict=True))
+            total = (measured(metric, self._recipe.loss, *columns) * total[1], total[1])
+        ended: State = _end(self._members, state, total)
+        return ended
 
     def culprit(self, state: State) -> str:
         """The first tensor of the step after `state` that is not finite, in words."""
@@ -240,19 +259,6 @@ class Streamed:
             for block in self._train.read(order[place if epoch == begun else 0 :]):
                 yield _loaded(self._recipe, block, capacity, self._place)
 
-    def _closed(self, state: State) -> State:
-        """The end of an epoch: the watched blocks, and what follows from them."""
-        total = (np.zeros(1, np.float32), np.zeros(1, np.float32))
-        if len(self._watched.numbers):
-            capacity = int(self._watched.sizes.max())
-            load = partial(_loaded, self._recipe, capacity=capacity, place=self._place)
-            blocks = map(load, self._watched.read(range(len(self._watched.numbers))))
-            with closing(read_ahead(blocks)) as reader:
-                for block in reader:
-                    total = _watch(self._members, block[:3], state, total)
-        ended: State = _end(self._members, state, total)
-        return ended
-
 
 def read_ahead(items: Iterator[T]) -> Generator[T]:
     """The same items; another thread makes each while the one before is in use."""
@@ -280,6 +286,15 @@ def _watch(members: Member, block: Any, state: State, total: Any) -> Any:
     rows = Rows(jnp.arange(len(weight)), weight)
     over_members = jax.vmap(validated, in_axes=(0, 0, None, None, None, None))
     return jax.tree.map(jnp.add, total, over_members(members, state, X, y, rows, jax.random.key(0)))
+
+
+def _said(members: Member, block: Any, state: State) -> tuple[np.ndarray, ...]:
+    """(scores, targets, weights) of a watched block, for a metric of all of them."""
+    X, y, weight = block
+    recipe, state = jax.tree.map(lambda leaf: leaf[0], (members.recipe, state))
+    params = recipe.optimizer.evaluated(state.params, state.optimizer[0])
+    found = scores(recipe, params, state.network, X)
+    return np.asarray(found), np.asarray(y), np.asarray(weight)
 
 
 @jax.jit

@@ -24,12 +24,12 @@ def check_metric(metric: Metric, loss: Loss) -> None:
         raise ArgumentError(f"{metric.name} needs probabilities, which {loss} does not give")
 
 
-def measured(metric: Metric, loss: Loss, scores: Array, target: Array, weight: Array) -> np.float32:
+def measured(metric: Metric, loss: Loss, scores: Array, target: Array, weight: Array) -> float:
     """The metric of the rows that have a weight, its sign such that less is better."""
     used = np.asarray(weight) > 0
     scores, target = np.asarray(scores, dtype=float)[used], np.asarray(target)[used]
     if not used.any() or not np.all(np.isfinite(scores)):
-        return np.float32(np.nan)
+        return np.nan
     response = loss.response(scores)
     if loss.card.target not in CLASS_TARGETS:
         said = Prediction(response)
@@ -38,4 +38,4 @@ def measured(metric: Metric, loss: Loss, scores: Array, target: Array, weight: A
     else:
         probability = np.stack([1 - response, response], axis=1) if loss.card.proper else None
         said, target = Prediction(loss.decide(scores), probability, scores), target > 0
-    return np.float32(-metric.sign * metric(target, said))
+    return float(-metric.sign * metric(target, said))

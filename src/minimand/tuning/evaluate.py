@@ -1,0 +1,205 @@
+"""Scores of settings by cross-validation: every setting, fold and seed is a member of a program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+
+from minimand.arrays import Array
+from minimand.budget import Budget
+from minimand.data.scaling import mean_and_spread
+from minimand.data.splits import Fold
+from minimand.metrics import Metric
+from minimand.training import Recipe, Trained, train_members
+from minimand.training.population import Population
+from minimand.training.watching import measured
+from minimand.tuning.halving import Curve
+from minimand.tuning.space import Setting, applied, groups
+
+
+class Scale(NamedTuple):
+    """Mean and spread of the columns, and of the target."""
+
+    centre: np.ndarray
+    spread: np.ndarray
+    middle: float = 0.0
+    width: float = 1.0
+
+    def columns(self, X: Array) -> np.ndarray:
+        """X [n, p] as networks take it."""
+        columns: np.ndarray = (np.asarray(X, dtype=float) - self.centre) / self.spread
+        return columns.astype(np.float32)
+
+    def scores(self, scores: np.ndarray) -> np.ndarray:
+        """Scores in the unit of the target."""
+        return self.middle + self.width * scores
+
+
+class Part(NamedTuple):
+    """One fold of the stacked rows: what is trained and watched, what is tested, and the scale."""
+
+    rows: Fold
+    test: np.ndarray
+    scale: Scale
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """The scores of a setting on every seed and fold, each by a network that never saw its rows.
+
+    Columns, and a target that may be any real number, are brought to mean 0 and spread 1 by the
+    figures of each fold's training rows. The recipe's early stopping watches the share `validation`
+    of those.
+
+    Args:
+        recipe: what the settings change.
+        X: [n, p] inputs.
+        y: [n] targets, as the recipe's loss expects them.
+        folds: rows to train on and rows to judge by.
+        metric: judges; None: the mean loss of the rows, in the scale that is trained in.
+        weight: [n] weights of the rows.
+        validation: the share of the training rows to watch; 0: none, every epoch is run.
+        jobs: how many members train at a time on a CPU; by default as many as there are cores.
+    """
+
+    recipe: Recipe
+    X: Array
+    y: Array
+    folds: Sequence[Fold]
+    metric: Metric | None = None
+    weight: Array | None = None
+    validation: float = 0.1
+    jobs: int | None = None
+
+    def __call__(
+        self, settings: Sequence[Setting], seeds: Sequence[int] = (0,)
+    ) -> list[np.ndarray]:
+        """[seeds · folds] scores of each setting, a seed's folds together; NaN where it broke."""
+        recipes = [applied(self.recipe, setting) for setting in settings]
+        scores = np.full((len(recipes), len(seeds), len(self.folds)), np.nan)
+        for group in groups(recipes):
+            places = list(product(group, range(len(seeds)), range(len(self.folds))))
+            runs = [(recipes[k], seeds[seed], fold) for k, seed, fold in places]
+            for place, one in zip(places, self.trained(runs), strict=True):
+                scores[place] = self.judged(one, place[2])
+        return list(scores.reshape(len(recipes), -1))
+
+    def trained(self, runs: Sequence[tuple[Recipe, int, int]]) -> list[Trained]:
+        """What comes of (recipe, seed, fold), recipes of one structure."""
+        X, y, weight, parts = self.stacked
+        return train_members(
+            [recipe for recipe, _, _ in runs],
+            X,
+            y,
+            [parts[fold].rows for _, _, fold in runs],
+            [seed for _, seed, _ in runs],
+            weight=weight,
+            jobs=self.jobs,
+            progress=False,
+        )
+
+    def population(self, recipes: Sequence[Recipe], seed: int = 0) -> Population:
+        """Every recipe on every fold, a recipe's folds together."""
+        X, y, weight, parts = self.stacked
+        places = list(product(recipes, parts))
+        return Population(
+            [recipe for recipe, _ in places],
+            X,
+            y,
+            [part.rows for _, part in places],
+            [seed] * len(places),
+            weight=weight,
+            jobs=self.jobs,
+        )
+
+    def judged(self, trained: Trained, fold: int) -> float:
+        """The score of a network on the test rows of its fold."""
+        if not trained.finite:
+            return np.nan
+        X, y, weight, parts = self.stacked
+        part, loss = parts[fold], trained.recipe.loss
+        scores, weight = trained.scores(X[part.test]), weight[part.test]
+        if self.metric is None:
+            return float(loss(scores, y[part.test], weight=weight))
+        target = np.asarray(self.y)[part.test - fold * len(self.y)]
+        value = measured(self.metric, loss, part.scale.scores(scores), target, weight)
+        return -self.metric.sign * value
+
+    def part(self, rows: np.ndarray, folds: Sequence[Fold]) -> CrossValidation:
+        """The same on some of the rows."""
+        weight = None if self.weight is None else np.asarray(self.weight)[rows]
+        X, y = np.asarray(self.X)[rows], np.asarray(self.y)[rows]
+        return replace(self, X=X, y=y, weight=weight, folds=folds)
+
+    @cached_property
+    def stacked(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Part]]:
+        """(rows, targets, weights, parts), every fold scaled by its own training rows."""
+        X, y = np.asarray(self.X, dtype=np.float32), np.asarray(self.y)
+        weight = np.ones(len(y)) if self.weight is None else np.asarray(self.weight, dtype=float)
+        real, blocks, targets, parts = self.recipe.loss.card.target == "real", [], [], []
+        for number, fold in enumerate(self.folds):
+            own, first = weight[fold.train], number * len(y)
+            scale = Scale(*mean_and_spread(X[fold.train].astype(float), own))
+            if real:
+                scale = Scale(*scale[:2], *map(float, mean_and_spread(y[fold.train], own)))
+            blocks.append(scale.columns(X))
+            targets.append((y - scale.middle) / scale.width if real else y)
+            order = np.random.default_rng(number).permutation(fold.train) + first
+            held = round(self.validation * len(order))
+            rows = Fold(np.sort(order[held:]), np.sort(order[:held]))
+            parts.append(Part(rows, fold.test + first, scale))
+        stacked = np.concatenate(blocks), np.concatenate(targets)
+        return *stacked, np.tile(weight, len(self.folds)), parts
+
+
+class ByFolds:
+    """Settings that are trained epoch by epoch on every fold; for `successive_halving`."""
+
+    def __init__(self, validated: CrossValidation, settings: Sequence[Setting], seed: int = 0):
+        recipes = [applied(validated.recipe, setting) for setting in settings]
+        self._validated, self._folds = validated, len(validated.folds)
+        self._held = groups(recipes)
+        self._parts = [
+            validated.population([recipes[k] for k in group], seed) for group in self._held
+        ]
+        self._size = len(recipes)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __call__(
+        self, members: Sequence[int], resource: int, budget: Budget | None = None
+    ) -> list[Curve]:
+        """Train these settings up to an epoch; the mean over the folds of what each watches."""
+        curves: dict[int, Curve] = {}
+        for number, population in enumerate(self._parts):
+            kept = [k for k in self._held[number] if k in members]
+            if kept != self._held[number]:
+                places = [self._held[number].index(k) for k in kept]
+                population.select([p * self._folds + f for p in places for f in range(self._folds)])
+                self._held[number] = kept
+            if kept:
+                population.advance(resource, budget)
+                means = population.values.reshape(len(kept), self._folds).mean(axis=1)
+                means = np.where(np.isfinite(means), means, np.nan)
+                curves |= {
+                    k: ((resource, float(mean)),) for k, mean in zip(kept, means, strict=True)
+                }
+        return [curves[k] for k in members]
+
+    def scores(self) -> dict[int, np.ndarray]:
+        """The scores on every fold of the settings that are left."""
+        found: dict[int, np.ndarray] = {}
+        for kept, population in zip(self._held, self._parts, strict=True):
+            judged = [
+                self._validated.judged(one, place % self._folds)
+                for place, one in enumerate(population.trained())
+            ]
+            rows = np.reshape(judged, (len(kept), self._folds))
+            found |= dict(zip(kept, rows, strict=True))
+        return found

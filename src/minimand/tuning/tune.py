@@ -1,0 +1,287 @@
+"""The whole search: settings proposed, trained as members, pruned, and chosen honestly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import cycle
+from typing import Any, Literal, cast
+
+import numpy as np
+import polars as pl
+
+from minimand.arrays import Array
+from minimand.budget import Budget
+from minimand.data.splits import Fold, folds_of
+from minimand.data.task import Task, infer_task
+from minimand.errors import unknown
+from minimand.losses import CrossEntropy, Logistic, Loss, Squared
+from minimand.metrics import CLASSES, DEFAULT, Metric
+from minimand.networks import MLP
+from minimand.penalties import L2
+from minimand.training import Recipe, Trained
+from minimand.training.members import cores
+from minimand.training.recipe import sensible_batch
+from minimand.tuning.evaluate import ByFolds, CrossValidation, Scale
+from minimand.tuning.halving import brackets, successive_halving
+from minimand.tuning.ledger import Direction, Place
+from minimand.tuning.selection import FINALISTS, Nested, Selected, nested, select
+from minimand.tuning.space import Setting, Space, applied, default_space, grid
+from minimand.tuning.study import Listener, Study
+from minimand.tuning.trial import State
+
+BATCH = 16
+"""How many settings are proposed and trained together."""
+FRESH_SEEDS = (1, 2, 3)
+ETA = 3
+PRUNING = (None, "halving", "hyperband")
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The recipe that a search chose, trained on all rows, and the evidence for it.
+
+    `nested` is there if it was asked for: the score of the whole search on rows it never saw.
+    """
+
+    trained: Trained
+    selected: Selected
+    study: Study
+    metric: Metric
+    classes: tuple[Any, ...]
+    scale: Scale
+    nested: Nested | None = None
+
+    @property
+    def recipe(self) -> Recipe:
+        """What was trained."""
+        return self.trained.recipe
+
+    @property
+    def setting(self) -> Setting:
+        """What was chosen."""
+        return self.selected.setting
+
+    def scores(self, X: Array) -> np.ndarray:
+        """The network's scores for rows X [n, p], in the unit of the target."""
+        return self.scale.scores(self.trained.scores(self.scale.columns(X)))
+
+    def predict(self, X: Array) -> np.ndarray:
+        """Targets for rows X [n, p], as they were given: classes by name, or numbers."""
+        loss, scores = self.recipe.loss, self.scores(X)
+        if self.classes:
+            return np.asarray(self.classes)[loss.decide(scores)]
+        return np.asarray(loss.response(scores))
+
+    def summary(self) -> str:
+        """The answer in a few lines of text."""
+        lines = [f"{self.metric.name}: {self.selected.summary()}"]
+        return "\n".join(lines + ([self.nested.summary()] if self.nested else []))
+
+
+def tune(
+    X: Array,
+    y: Array,
+    recipe: Recipe | None = None,
+    space: Space | None = None,
+    *,
+    metric: str | Metric | None = None,
+    trials: int = 64,
+    sampler: Any = "tpe",
+    pruning: Literal[None, "halving", "hyperband"] = None,
+    cv: Any = 5,
+    groups: Array | None = None,
+    weight: Array | None = None,
+    validation: float = 0.1,
+    finalists: int = FINALISTS,
+    seeds: Sequence[int] = FRESH_SEEDS,
+    nested_cv: int = 0,
+    storage: Place = None,
+    name: str = "study",
+    executor: str = "here",
+    jobs: int | None = None,
+    budget: Budget | float | None = None,
+    seed: int = 0,
+    listeners: Sequence[Listener] = (),
+) -> Tuned:
+    """Search the settings of a recipe by cross-validation, choose honestly, train the choice.
+
+    Every setting is trained on every fold, as members of one program for each structure. The
+    finalists run again with fresh seeds; see `select` for how the winner is chosen and judged.
+
+    Args:
+        X: [n, p] inputs; columns are scaled for the network.
+        y: [n] targets: numbers, or classes of any type.
+        recipe: what to search around; by default a multilayer perceptron for the kind of target.
+        space: from the dotted path of a field to `Float`, `Int` or `Choice`; by default the ranges
+            on the cards of the recipe's parts.
+        metric: what is judged by, or its name; by default accuracy, or the root mean squared error.
+        trials: how many settings in all; a study that is stored goes on where it stopped.
+        sampler: "tpe", "random", "sobol", "grid", "gp", "cma-es", or a sampler of Optuna.
+        pruning: end poor settings after few epochs, by successive halving or by Hyperband.
+        cv: a number of folds, a splitter of scikit-learn, or pairs of row numbers.
+        groups: [n] rows of one group stay together.
+        weight: [n] weights of the rows.
+        validation: the share of training rows that early stopping watches.
+        finalists: how many settings run again, at most.
+        seeds: fresh seeds to run them with; the search itself uses `seed`.
+        nested_cv: search again inside so many outer folds, to score the search itself.
+        storage: None (memory), a file, or the URL of a database; see `Study`.
+        name: of the study in the storage.
+        executor: "here", "processes" or "ray".
+        jobs: how many members train at a time here, or how many processes there are.
+        budget: seconds, or a `Budget`, after which the search ends and the best so far is chosen.
+        seed: decides everything that is random.
+        listeners: called with the study and every finished trial.
+
+    Raises:
+        DataError, TargetError: rows or targets that cannot be used; the text names the row.
+        SolverError: no setting could be trained.
+
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> recipe = Recipe(MLP(hidden=(8,), outputs=3), CrossEntropy(), epochs=20)
+    >>> found = tune(X, y, recipe, trials=8, cv=3, seeds=[1])
+    >>> bool(found.selected.score.mean > 0.8)
+    True
+    """
+    if pruning not in PRUNING:
+        raise unknown("pruning", pruning, filter(None, PRUNING))
+    metric = Metric.parse(metric) if isinstance(metric, str) else metric
+    allowed = None if metric is None else cast("Sequence[Task]", metric.card.tasks)
+    task, _ = infer_task(pl.Series("y", np.asarray(y)), allowed=allowed)
+    metric = metric or DEFAULT[task]
+    codes, classes = np.asarray(y), np.empty(0)
+    if task in CLASSES:
+        classes, codes = np.unique(codes, return_inverse=True)
+    recipe = recipe or default_recipe(len(codes), len(classes))
+    space = space or default_space(recipe)
+    for setting in grid(space, points=1):
+        applied(recipe, setting)
+    search = Search(
+        space=space,
+        direction="maximize" if metric.greater_is_better else "minimize",
+        sampler=sampler,
+        trials=trials,
+        pruning=pruning,
+        finalists=finalists,
+        seeds=tuple(seeds),
+        executor=executor,
+        jobs=jobs,
+        budget=budget if isinstance(budget, Budget) else Budget(budget),
+        seed=seed,
+        listeners=listeners,
+    )
+    folds = partial(folds_of, task=task, seed=seed)
+    validated = CrossValidation(
+        recipe,
+        np.asarray(X),
+        recipe.loss.from_classes(codes) if task in CLASSES else codes,
+        folds(cv, X, codes, groups=groups),
+        metric,
+        weight,
+        validation,
+        jobs if executor == "here" else 1,
+    )
+    study = search.study(storage, name)
+    selected = search(study, validated)
+    outer = folds(nested_cv, X, codes, groups=groups) if nested_cv else ()
+
+    def inside(rows: np.ndarray) -> Setting:
+        own = groups if groups is None else np.asarray(groups)[rows]
+        inner = folds(len(validated.folds), None, codes[rows], groups=own)
+        return search(search.study(), validated.part(rows, inner)).setting
+
+    def outside(setting: Setting, fold: Fold) -> float:
+        return float(replace(validated, folds=[fold])([setting], [seed])[0][0])
+
+    whole = replace(validated, folds=[Fold(np.arange(len(codes)), np.arange(0))])
+    (trained,) = whole.trained([(applied(recipe, selected.setting), seed, 0)])
+    return Tuned(
+        trained,
+        selected,
+        study,
+        metric,
+        tuple(classes),
+        whole.stacked[3][0].scale,
+        nested(inside, outside, outer) if outer else None,
+    )
+
+
+@dataclass(frozen=True)
+class Search:
+    """How settings are proposed, tried, pruned and chosen; the same for any rows."""
+
+    space: Space
+    direction: Direction
+    sampler: Any
+    trials: int
+    pruning: str | None
+    finalists: int
+    seeds: tuple[int, ...]
+    executor: str
+    jobs: int | None
+    budget: Budget
+    seed: int
+    listeners: Sequence[Listener]
+
+    def study(self, storage: Place = None, name: str = "study") -> Study:
+        """Where the trials are kept."""
+        return Study(
+            self.space,
+            storage=storage,
+            name=name,
+            sampler=self.sampler,
+            direction=self.direction,
+            seed=self.seed,
+        )
+
+    def __call__(self, study: Study, validated: CrossValidation) -> Selected:
+        """Fill the study, and choose."""
+        if self.pruning:
+            self._prune(study, validated)
+        else:
+            study.run(
+                partial(validated, seeds=(self.seed,)),
+                self.trials,
+                batch=BATCH,
+                budget=self.budget,
+                executor=self.executor,
+                jobs=1 if self.executor == "here" else self.jobs or cores(),
+                listeners=self.listeners,
+            )
+        return select(
+            study.trials,
+            validated,
+            direction=self.direction,
+            folds=validated.folds,
+            finalists=self.finalists,
+            seeds=[self.seed + fresh for fresh in self.seeds],
+        )
+
+    def _prune(self, study: Study, validated: CrossValidation) -> None:
+        """Bracket by bracket, until there are enough trials; successive halving has only one."""
+        found = brackets(validated.recipe.epochs, eta=ETA)
+        with self.budget as budget:
+            for bracket in cycle(found if self.pruning == "hyperband" else found[:1]):
+                asked = study.ask(bracket.members, limit=self.trials)
+                if not asked or budget.spent():
+                    for one in asked:
+                        study.release(one)
+                    return
+                runs = ByFolds(validated, [one.setting for one in asked], self.seed)
+                halved = successive_halving(runs, bracket.rungs, ETA)
+                scores = runs.scores()
+                for member, one in enumerate(asked):
+                    state: State = "done" if member in halved.finishers else "pruned"
+                    study.tell(one, scores.get(member, ()), halved.curves[member], state)
+
+
+def default_recipe(rows: int, classes: int) -> Recipe:
+    """A multilayer perceptron for so many rows and classes (0: the target is a number)."""
+    loss: Loss = CrossEntropy() if classes > 2 else Logistic() if classes else Squared()
+    network = MLP(hidden=(64,), outputs=classes if classes > 2 else 1, dropout=0.1)
+    return Recipe(
+        network, loss, penalty=L2(strength=1e-4), batch_size=sensible_batch(rows), epochs=100
+    )

@@ -1,0 +1,202 @@
+"""The search as a whole: scores that scikit-learn confirms, honest choices, clear refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_diabetes, load_iris, load_wine
+from sklearn.metrics import accuracy_score, root_mean_squared_error
+from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.preprocessing import StandardScaler
+
+from minimand.budget import Budget
+from minimand.data.splits import Fold
+from minimand.errors import ArgumentError, DataError
+from minimand.losses import CrossEntropy, Squared
+from minimand.metrics import RMSE, Accuracy
+from minimand.networks import MLP, Linear
+from minimand.optimizers import SGD, Adam
+from minimand.training import Recipe, train_members
+from minimand.tuning import Choice, Float, tune
+from minimand.tuning.evaluate import ByFolds, CrossValidation
+from minimand.tuning.space import applied
+
+WINE, KINDS = (values[:176] for values in load_wine(return_X_y=True))
+SICK, PROGRESS = (values[:441] for values in load_diabetes(return_X_y=True))
+CLASSIFIER = Recipe(MLP(hidden=(8,), outputs=3), CrossEntropy(), batch_size=16, epochs=10)
+REGRESSOR = Recipe(MLP(hidden=(8,)), Squared(), batch_size=32, epochs=10)
+RATES = [{"optimizer.learning_rate": rate} for rate in (1e-3, 1e-2)]
+SPACE = {"optimizer.learning_rate": Float(1e-4, 1e-1, log=True)}
+
+
+def pairs(splitter: object, X: np.ndarray, y: np.ndarray) -> list[Fold]:
+    return [Fold(train, test) for train, test in splitter.split(X, y)]  # type: ignore[attr-defined]
+
+
+WINE_FOLDS = pairs(StratifiedKFold(4), WINE, KINDS)
+"""Of equal size, since rows that fill a shorter fold up change the order of the others."""
+
+
+def test_scores_of_classes_are_those_of_scikit_learn_fold_by_fold() -> None:
+    validated = CrossValidation(CLASSIFIER, WINE, KINDS, WINE_FOLDS, Accuracy(), validation=0.0)
+    for setting, scores in zip(RATES, validated(RATES, [7]), strict=True):
+        for fold, score in zip(WINE_FOLDS, scores, strict=True):
+            scaler = StandardScaler().fit(WINE[fold.train])
+            rows = Fold(fold.train, np.arange(0))
+            recipe = applied(CLASSIFIER, setting)
+            (alone,) = train_members([recipe], scaler.transform(WINE), KINDS, [rows], [7])
+            said = alone.predict(scaler.transform(WINE[fold.test]))
+            assert score == accuracy_score(KINDS[fold.test], said)
+
+
+def test_scores_of_numbers_are_in_the_unit_of_the_target() -> None:
+    folds = pairs(KFold(3, shuffle=True, random_state=0), SICK, PROGRESS)
+    validated = CrossValidation(REGRESSOR, SICK, PROGRESS, folds, RMSE(), validation=0.0)
+    (scores,) = validated(RATES[1:], [0])
+    for fold, score in zip(folds, scores, strict=True):
+        scaler = StandardScaler().fit(SICK[fold.train])
+        mean, spread = PROGRESS[fold.train].mean(), PROGRESS[fold.train].std()
+        (alone,) = train_members(
+            [applied(REGRESSOR, RATES[1])],
+            scaler.transform(SICK),
+            (PROGRESS - mean) / spread,
+            [Fold(fold.train, np.arange(0))],
+            [0],
+        )
+        said = mean + spread * alone.scores(scaler.transform(SICK[fold.test]))
+        assert score == pytest.approx(root_mean_squared_error(PROGRESS[fold.test], said), rel=1e-5)
+        assert 50 < score < 90
+
+
+def test_settings_of_several_structures_keep_their_places() -> None:
+    """Widths open other programs; each score is that of the setting alone."""
+    validated = CrossValidation(CLASSIFIER, WINE, KINDS, WINE_FOLDS, Accuracy())
+    settings = [{"network.hidden": (width,)} for width in (2, 8, 2, 4)]
+    together = validated(settings)
+    np.testing.assert_array_equal(together[0], together[2])
+    for setting, scores in zip(settings, together, strict=True):
+        np.testing.assert_array_equal(scores, validated([setting])[0])
+
+
+def test_a_setting_that_breaks_has_no_scores_and_the_others_keep_theirs() -> None:
+    validated = CrossValidation(REGRESSOR, SICK, PROGRESS, pairs(KFold(2), SICK, PROGRESS), RMSE())
+    settings = [{"optimizer": SGD(learning_rate=rate)} for rate in (1e-2, 1e25)]
+    fine, broken = validated(settings)
+    assert np.isnan(broken).all()
+    np.testing.assert_array_equal(fine, validated(settings[:1])[0])
+
+
+def test_rows_of_weight_zero_do_not_matter() -> None:
+    weight = np.ones(len(KINDS))
+    weight[::5] = 0
+    ruined = WINE.copy()
+    ruined[::5] = 1e6
+    plain, other = (
+        CrossValidation(CLASSIFIER, X, KINDS, WINE_FOLDS, Accuracy(), weight)(RATES)
+        for X in (WINE, ruined)
+    )
+    np.testing.assert_array_equal(plain, other)
+
+
+def test_settings_pruned_by_epochs_watch_what_whole_runs_watch() -> None:
+    validated = CrossValidation(CLASSIFIER, WINE, KINDS, WINE_FOLDS, Accuracy())
+    runs = ByFolds(validated, RATES, seed=3)
+    curves = [runs([0, 1], 2), runs([1], 6)]
+    whole = validated.trained([(applied(CLASSIFIER, RATES[1]), 3, fold) for fold in range(4)])
+    for epoch, (_, value) in zip((2, 6), (curves[0][1][0], curves[1][0][0]), strict=True):
+        wanted = np.mean([one.history["validation"][epoch - 1] for one in whole])
+        assert value == pytest.approx(wanted, rel=1e-6)
+    assert list(runs.scores()) == [1]
+
+
+def test_without_a_space_the_cards_say_what_to_try() -> None:
+    names = np.array(["setosa", "versicolor", "virginica"])
+    X, y = load_iris(return_X_y=True)
+    found = tune(X, names[y], trials=12, cv=3, seeds=[1])
+    assert set(found.setting) >= {"optimizer.learning_rate", "penalty.strength"}
+    assert found.metric == Accuracy()
+    assert accuracy_score(names[y], found.predict(X)) > 0.93
+    assert 0.9 < found.selected.score.mean <= 1
+    assert "accuracy" in found.summary()
+
+
+def test_a_target_of_numbers_is_predicted_in_its_unit() -> None:
+    found = tune(SICK, PROGRESS, REGRESSOR, SPACE, trials=6, cv=3, seeds=[1])
+    assert root_mean_squared_error(PROGRESS, found.predict(SICK)) < PROGRESS.std()
+    assert found.selected.score.mean == pytest.approx(57, abs=8)
+
+
+def test_pruned_trials_end_early_and_the_finishers_have_scores() -> None:
+    found = tune(
+        WINE, KINDS, CLASSIFIER, SPACE, trials=9, cv=3, pruning="halving", sampler="random"
+    )
+    states = [trial.state for trial in found.study.trials]
+    assert len(states) == 9 and {"done", "pruned"} == set(states)
+    last = {state: set[float]() for state in states}
+    for trial in found.study.trials:
+        last[trial.state].add(trial.curve[-1][0])
+        assert (trial.scores.size == 3) == (trial.state == "done")
+    assert last["done"] == {10} and max(last["pruned"]) < 10
+
+
+def test_a_stored_study_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    options = {"cv": 3, "storage": tmp_path / "study.db", "seeds": [1]}
+    tried = []
+    for trials in (4, 6):
+        found = tune(WINE, KINDS, CLASSIFIER, SPACE, trials=trials, **options)  # type: ignore[arg-type]
+        tried.append([(trial.setting, trial.started) for trial in found.study.trials])
+    assert tried[1][:4] == tried[0]
+    assert [len(those) for those in tried] == [4, 6]
+
+
+def test_a_spent_budget_still_chooses() -> None:
+    found = tune(WINE, KINDS, CLASSIFIER, SPACE, trials=10_000, cv=3, budget=3.0, seeds=[1])
+    assert 0 < len(found.study.trials) < 10_000
+
+
+def test_the_search_itself_is_scored_inside_outer_folds() -> None:
+    found = tune(WINE, KINDS, CLASSIFIER, SPACE, trials=4, cv=3, seeds=[1], nested_cv=2)
+    assert found.nested is not None
+    assert found.nested.scores.shape == (2,)
+    assert found.nested.summary() in found.summary()
+
+
+def test_choices_of_parts_are_searched_with_their_own_numbers() -> None:
+    space = {
+        "optimizer": Choice(Adam(), SGD()),
+        "optimizer.momentum": Float(0.1, 0.9).when("optimizer", SGD),
+    }
+    found = tune(WINE, KINDS, CLASSIFIER, space, trials=6, cv=3, sampler="random", seeds=[1])
+    for trial in found.study.trials:
+        momentum = "optimizer.momentum" in trial.setting
+        assert momentum == isinstance(trial.setting["optimizer"], SGD)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"pruning": "halved"}, ArgumentError, "did you mean 'halving'"),
+        ({"metric": "acuracy"}, ArgumentError, "did you mean 'Accuracy'"),
+        ({"metric": "rmse"}, DataError, "the metric"),
+        ({"sampler": "tpee"}, ArgumentError, "did you mean 'tpe'"),
+        ({"cv": 1}, ArgumentError, "at least 2"),
+        ({"budget": -1.0}, ArgumentError, "budget is -1"),
+        ({"space": {"optimizer.learning_rte": Float(0.1, 1)}}, ArgumentError, "learning_rate"),
+    ],
+)
+def test_bad_questions_are_refused_in_a_sentence(
+    options: dict[str, object], error: type[Exception], text: str
+) -> None:
+    y = np.array(["a", "b"])[KINDS % 2]
+    network = Recipe(Linear(outputs=2), CrossEntropy(), epochs=2)
+    with pytest.raises(error, match=text):
+        tune(WINE, y, network, trials=2, **options)  # type: ignore[arg-type]
+
+
+def test_ctrl_c_is_obeyed_by_the_budget() -> None:
+    spent = Budget()
+    spent.interrupted = True
+    with pytest.raises(Exception, match="0 trials"):
+        tune(WINE, KINDS, CLASSIFIER, SPACE, trials=4, budget=spent)
