@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,8 @@ from minimand.networks import MLP, Linear
 from minimand.optimizers import SGD, Adam
 from minimand.training import Recipe, train_members
 from minimand.tuning import Choice, Float, tune
-from minimand.tuning.evaluate import ByFolds, CrossValidation
+from minimand.tuning.evaluate import CrossValidation
+from minimand.tuning.pruning import ByFolds
 from minimand.tuning.space import applied
 
 WINE, KINDS = (values[:176] for values in load_wine(return_X_y=True))
@@ -128,10 +130,10 @@ def test_a_target_of_numbers_is_predicted_in_its_unit() -> None:
     assert found.selected.score.mean == pytest.approx(57, abs=8)
 
 
-def test_pruned_trials_end_early_and_the_finishers_have_scores() -> None:
-    found = tune(
-        WINE, KINDS, CLASSIFIER, SPACE, trials=9, cv=3, pruning="halving", sampler="random"
-    )
+@pytest.mark.parametrize("pruning", ["halving", "hyperband", "asha"])
+def test_pruned_trials_end_early_and_the_finishers_have_scores(pruning: Any) -> None:
+    options = {"trials": 9, "cv": 3, "sampler": "random", "seeds": [1]}
+    found = tune(WINE, KINDS, CLASSIFIER, SPACE, pruning=pruning, **options)
     states = [trial.state for trial in found.study.trials]
     assert len(states) == 9 and {"done", "pruned"} == set(states)
     last = {state: set[float]() for state in states}

@@ -11,14 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from minimand.arrays import Array
-from minimand.budget import Budget
 from minimand.data.scaling import mean_and_spread
 from minimand.data.splits import Fold
 from minimand.metrics import Metric
 from minimand.training import Recipe, Trained, train_members
 from minimand.training.population import Population
 from minimand.training.watching import measured
-from minimand.tuning.halving import Curve
 from minimand.tuning.space import Setting, applied, groups
 
 
@@ -155,51 +153,3 @@ class CrossValidation:
             parts.append(Part(rows, fold.test + first, scale))
         stacked = np.concatenate(blocks), np.concatenate(targets)
         return *stacked, np.tile(weight, len(self.folds)), parts
-
-
-class ByFolds:
-    """Settings that are trained epoch by epoch on every fold; for `successive_halving`."""
-
-    def __init__(self, validated: CrossValidation, settings: Sequence[Setting], seed: int = 0):
-        recipes = [applied(validated.recipe, setting) for setting in settings]
-        self._validated, self._folds = validated, len(validated.folds)
-        self._held = groups(recipes)
-        self._parts = [
-            validated.population([recipes[k] for k in group], seed) for group in self._held
-        ]
-        self._size = len(recipes)
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __call__(
-        self, members: Sequence[int], resource: int, budget: Budget | None = None
-    ) -> list[Curve]:
-        """Train these settings up to an epoch; the mean over the folds of what each watches."""
-        curves: dict[int, Curve] = {}
-        for number, population in enumerate(self._parts):
-            kept = [k for k in self._held[number] if k in members]
-            if kept != self._held[number]:
-                places = [self._held[number].index(k) for k in kept]
-                population.select([p * self._folds + f for p in places for f in range(self._folds)])
-                self._held[number] = kept
-            if kept:
-                population.advance(resource, budget)
-                means = population.values.reshape(len(kept), self._folds).mean(axis=1)
-                means = np.where(np.isfinite(means), means, np.nan)
-                curves |= {
-                    k: ((resource, float(mean)),) for k, mean in zip(kept, means, strict=True)
-                }
-        return [curves[k] for k in members]
-
-    def scores(self) -> dict[int, np.ndarray]:
-        """The scores on every fold of the settings that are left."""
-        found: dict[int, np.ndarray] = {}
-        for kept, population in zip(self._held, self._parts, strict=True):
-            judged = [
-                self._validated.judged(one, place % self._folds)
-                for place, one in enumerate(population.trained())
-            ]
-            rows = np.reshape(judged, (len(kept), self._folds))
-            found |= dict(zip(kept, rows, strict=True))
-        return found

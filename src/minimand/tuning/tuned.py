@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import cycle
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -23,19 +22,19 @@ from minimand.penalties import L2
 from minimand.training import Recipe, Trained
 from minimand.training.members import cores
 from minimand.training.recipe import sensible_batch
-from minimand.tuning.evaluate import ByFolds, CrossValidation, Scale
-from minimand.tuning.halving import brackets, successive_halving
-from minimand.tuning.ledger import Direction, Place
+from minimand.tuning.evaluate import CrossValidation, Scale
+from minimand.tuning.executors import Evaluate, Listener
+from minimand.tuning.ledger import Direction
+from minimand.tuning.pruning import pruned
 from minimand.tuning.selection import FINALISTS, Nested, Selected, nested, select
 from minimand.tuning.space import Setting, Space, applied, default_space, grid
-from minimand.tuning.study import Listener, Study
-from minimand.tuning.trial import State
+from minimand.tuning.storage import Place
+from minimand.tuning.study import Study
 
 BATCH = 16
 """How many settings are proposed and trained together."""
 FRESH_SEEDS = (1, 2, 3)
-ETA = 3
-PRUNING = (None, "halving", "hyperband")
+PRUNING = ("halving", "hyperband", "asha")
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def tune(
     metric: str | Metric | None = None,
     trials: int = 64,
     sampler: Any = "tpe",
-    pruning: Literal[None, "halving", "hyperband"] = None,
+    pruning: Literal[None, "halving", "hyperband", "asha"] = None,
     cv: Any = 5,
     groups: Array | None = None,
     weight: Array | None = None,
@@ -119,7 +118,8 @@ def tune(
         metric: what is judged by, or its name; by default accuracy, or the root mean squared error.
         trials: how many settings in all; a study that is stored goes on where it stopped.
         sampler: "tpe", "random", "sobol", "grid", "gp", "cma-es", or a sampler of Optuna.
-        pruning: end poor settings after few epochs, by successive halving or by Hyperband.
+        pruning: end poor settings after few epochs, by successive halving, by Hyperband, or by
+            ASHA, which suits several workers.
         cv: a number of folds, a splitter of scikit-learn, or pairs of row numbers.
         groups: [n] rows of one group stay together.
         weight: [n] weights of the rows.
@@ -146,8 +146,8 @@ def tune(
     >>> bool(found.selected.score.mean > 0.8)
     True
     """
-    if pruning not in PRUNING:
-        raise unknown("pruning", pruning, filter(None, PRUNING))
+    if pruning is not None and pruning not in PRUNING:
+        raise unknown("pruning", pruning, PRUNING)
     metric = Metric.parse(metric) if isinstance(metric, str) else metric
     allowed = None if metric is None else cast("Sequence[Task]", metric.card.tasks)
     task, _ = infer_task(pl.Series("y", np.asarray(y)), allowed=allowed)
@@ -239,18 +239,19 @@ class Search:
 
     def __call__(self, study: Study, validated: CrossValidation) -> Selected:
         """Fill the study, and choose."""
+        evaluate: Evaluate = partial(validated, seeds=(self.seed,))
+        batch = BATCH
         if self.pruning:
-            self._prune(study, validated)
-        else:
-            study.run(
-                partial(validated, seeds=(self.seed,)),
-                self.trials,
-                batch=BATCH,
-                budget=self.budget,
-                executor=self.executor,
-                jobs=1 if self.executor == "here" else self.jobs or cores(),
-                listeners=self.listeners,
-            )
+            evaluate, batch = pruned(self.pruning, validated, study, self.seed, BATCH)
+        study.run(
+            evaluate,
+            self.trials,
+            batch=batch,
+            budget=self.budget,
+            executor=self.executor,
+            jobs=1 if self.executor == "here" else self.jobs or cores(),
+            listeners=self.listeners,
+        )
         return select(
             study.trials,
             validated,
@@ -259,23 +260,6 @@ class Search:
             finalists=self.finalists,
             seeds=[self.seed + fresh for fresh in self.seeds],
         )
-
-    def _prune(self, study: Study, validated: CrossValidation) -> None:
-        """Bracket by bracket, until there are enough trials; successive halving has only one."""
-        found = brackets(validated.recipe.epochs, eta=ETA)
-        with self.budget as budget:
-            for bracket in cycle(found if self.pruning == "hyperband" else found[:1]):
-                asked = study.ask(bracket.members, limit=self.trials)
-                if not asked or budget.spent():
-                    for one in asked:
-                        study.release(one)
-                    return
-                runs = ByFolds(validated, [one.setting for one in asked], self.seed)
-                halved = successive_halving(runs, bracket.rungs, ETA)
-                scores = runs.scores()
-                for member, one in enumerate(asked):
-                    state: State = "done" if member in halved.finishers else "pruned"
-                    study.tell(one, scores.get(member, ()), halved.curves[member], state)
 
 
 def default_recipe(rows: int, classes: int) -> Recipe:

@@ -1,0 +1,131 @@
+"""Where a study is kept, and which of those who work on it are alive."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy.exc
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage, RDBStorage, _CachedStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from sqlalchemy import event
+
+from minimand.errors import ArgumentError, FileError
+
+Place = str | os.PathLike[str] | None
+PATIENCE = 60.0
+"""Seconds to wait for a lock on an SQLite file, and for a sign of life from another machine."""
+JOURNALS = (".log", ".journal")
+
+
+def opened(place: Place) -> BaseStorage:
+    """The storage: in memory (None), an SQLite file, a journal file, or a database's URL.
+
+    Several processes of one machine can share an SQLite file. It is set so that a reader never
+    blocks a writer and that writers take turns. For a disk that machines share, give a journal
+    file (its name ends in .log or .journal) or the URL of a PostgreSQL or MySQL server.
+
+    Raises:
+        FileError: the file or server cannot be opened.
+        ArgumentError: the URL is not understood, or its driver is not installed.
+    """
+    if optuna.logging.get_verbosity() == optuna.logging.INFO:  # nobody has asked for its voice
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if place is None:
+        return optuna.storages.InMemoryStorage()
+    where = os.fspath(place)
+    if "://" in where:
+        return _database(where, {})
+    path = Path(where).absolute()
+    try:
+        if path.suffix in JOURNALS:
+            path.touch()
+            lock = JournalFileSymlinkLock(str(path), grace_period=5)
+            return optuna.storages.JournalStorage(JournalFileBackend(str(path), lock))
+        with sqlite3.connect(path, timeout=PATIENCE) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+        connection.close()
+    except (OSError, sqlite3.Error, ValueError) as error:
+        raise FileError(
+            f"cannot keep a study in '{where}' ({error}); choose another file"
+        ) from None
+    return _database(f"sqlite:///{path}", {"connect_args": {"timeout": PATIENCE}})
+
+
+def absolute(place: Place) -> str | None:
+    """The place as a process with another working directory finds it."""
+    if place is None:
+        return None
+    where = os.fspath(place)
+    return where if "://" in where else str(Path(where).absolute())
+
+
+def me() -> str:
+    """The name of this process among all workers of a study: host and process number."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def alive(worker: str, signs: Mapping[str, Any]) -> bool:
+    """Whether a worker lives, by its process on this machine and by its last sign of life."""
+    host, _, process = worker.rpartition(":")
+    if host == socket.gethostname() and not _runs(int(process)):
+        return False
+    last = signs.get(f"alive {worker}")
+    return last is None or time.time() - last < PATIENCE
+
+
+def _database(url: str, options: dict[str, Any]) -> BaseStorage:
+    try:
+        storage = _made(lambda: RDBStorage(url, engine_kwargs=options))
+    except (ImportError, ValueError, sqlalchemy.exc.ArgumentError) as error:
+        raise ArgumentError(f"cannot use the storage '{url}': {error}") from None
+    except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise FileError(f"cannot open the storage '{url}' ({reason})") from None
+    if url.startswith("sqlite"):
+        _take_turns(storage.engine)
+    cached = _CachedStorage(storage)
+    weakref.finalize(cached, storage.engine.dispose)
+    return cached
+
+
+def _made(make: Callable[[], RDBStorage]) -> RDBStorage:
+    """The storage; others may be making the same tables at the same moment."""
+    for _ in range(2):
+        with suppress(sqlalchemy.exc.OperationalError, sqlalchemy.exc.IntegrityError):
+            return make()
+        time.sleep(0.2)
+    return make()
+
+
+def _take_turns(engine: Any) -> None:
+    """Let every transaction take SQLite's lock at its start, so that none fails half-way."""
+    engine.dispose()
+
+    @event.listens_for(engine, "connect")
+    def connect(connection: Any, record: Any) -> None:
+        connection.isolation_level = None  # the driver begins nothing by itself
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
