@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import statsmodels.api as sm
-from scipy.optimize import minimize
+from scipy.optimize import linprog, minimize
 from sklearn import datasets, linear_model
 
 from minimand.budget import Budget
@@ -21,6 +21,7 @@ from minimand.losses import (
     CrossEntropy,
     HalfSquared,
     Huber,
+    HuberWithScale,
     LogCosh,
     Logistic,
     Loss,
@@ -30,7 +31,7 @@ from minimand.losses import (
     Welsch,
 )
 from minimand.penalties import L1, L2, ElasticNet, Group, Penalty
-from minimand.solvers import Objective, ProximalGradient, Shape, Solution
+from minimand.solvers import Objective, ProximalGradient, Shape, Solution, minimise
 from minimand.solvers.frank_wolfe import FrankWolfe
 from minimand.solvers.proximal_newton import ProximalNewton
 
@@ -233,6 +234,21 @@ def test_rows_of_several_outputs_are_left_to_the_proximal_gradient() -> None:
     assert 0 < used.sum() < 4 and np.all(kernel[used] != 0)
 
 
+@pytest.mark.parametrize("strength", [0.02, 0.1])
+def test_rows_of_several_outputs_meet_the_conditions_of_the_group_lasso(strength: float) -> None:
+    """Xᵀ(p - Y)/n is -λ w / ‖w‖ in a row of W that is not zero, and no longer than λ otherwise."""
+    X, y = load("wine")
+    found = minimise(Objective(CrossEntropy(), Group(strength)), X, y)
+    assert found.converged
+    kernel, odds = found.params["output"]["kernel"], np.exp(found.scores(X))
+    slopes = X.T @ (odds / odds.sum(axis=1, keepdims=True) - np.eye(3)[y]) / len(y)
+    lengths = np.linalg.norm(kernel, axis=1, keepdims=True)
+    kept = lengths[:, 0] > 0
+    assert 0 < kept.sum() < len(kept)
+    agree(slopes[kept], -strength * (kernel / np.where(lengths > 0, lengths, 1))[kept], 1e-5)
+    assert np.all(np.linalg.norm(slopes[~kept], axis=1) <= strength)
+
+
 # --- Plain references ---
 
 
@@ -410,6 +426,24 @@ def test_duplicated_and_constant_columns() -> None:
     assert np.all(found.params["output"]["kernel"][-2:] == 0)
     w = found.params["output"]["kernel"][:, 0]
     agree(w[:10] + w[10:20], flat(expected)[:-1], 1e-3)
+
+
+@pytest.mark.parametrize("strength", [0.02, 0.1])
+@pytest.mark.parametrize("rows", [40, 60])
+def test_a_scale_of_zero_is_a_linear_program(rows: int, strength: float) -> None:
+    """With more columns than rows σ = 0 is best: min over W, b of 2 ε mean |r| + λ ‖W‖₁."""
+    random = np.random.default_rng(0)
+    p, n = 3 * rows, rows
+    X = random.standard_normal((n, p))
+    y = X[:, :3] @ [3, -2, 1] + random.standard_normal(n)
+    y[::10] += 20
+    one = np.ones((n, 1))
+    prices = [np.full(2 * p, strength), [0, 0], np.full(2 * n, 2.7 / n)]
+    parts = np.hstack([X, -X, one, -one, np.eye(n), -np.eye(n)])
+    expected = linprog(np.concatenate(prices), A_eq=parts, b_eq=y, bounds=(0, None)).fun
+    found = minimise(Objective(HuberWithScale(1.35), L1(strength)), X, y)
+    assert found.converged and "scale of the residuals is 0" in found.status
+    assert found.value == pytest.approx(expected, rel=1e-7)
 
 
 def test_separable_classes_have_an_optimum_under_a_penalty() -> None:

@@ -34,6 +34,19 @@ print(done - imported)
 """
 
 
+FIRST_LASSO = """
+import sys
+import numpy as np
+from minimand.losses import HalfSquared
+from minimand.penalties import L1
+from minimand.solvers import Objective, minimise
+X = np.random.default_rng(0).normal(size=(100, 20))
+found = minimise(Objective(HalfSquared(), L1(0.1)), X, X[:, 0])
+assert found.converged and found.params["output"]["kernel"][0, 0] > 0
+print("sklearn" in sys.modules, "jax" in sys.modules)
+"""
+
+
 def best(measure: Callable[[], float], limit: float) -> float:
     """The least of a few measurements; stops at the first within the limit."""
     least = float("inf")
@@ -48,6 +61,10 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     command = [sys.executable, *arguments]
     env = os.environ | environment
     return subprocess.run(command, capture_output=True, text=True, check=True, env=env)
+
+
+def test_a_lasso_of_few_columns_waits_for_no_library() -> None:
+    assert run("-c", FIRST_LASSO).stdout.split() == ["False", "False"]
 
 
 def test_a_second_process_takes_its_compiled_programs_from_disk(tmp_path: Path) -> None:

@@ -122,6 +122,8 @@ def cumulative_sum(x: Array) -> Array:
     xp = namespace(x)
     if xp.__name__ == "array_api_compat.torch":
         return x.cumsum(-1)  # the compatible spelling makes torch.compile warn
+    if xp is np:
+        return np.cumsum(x, axis=-1)  # the other spelling takes five times as long for few numbers
     return xp.cumulative_sum(x, axis=-1)
 
 

@@ -327,8 +327,8 @@ def _weighted_logs(weights: Array, score: Array) -> Array:
 def softmax_slope(score: Array) -> Array:
     """diag(p) - p pᵀ of p = softmax(score), [n, K, K], without the cancellation in p - p²."""
     p, rest = softmax_and_rest(score)
-    one = identity(score)
-    return one * (p * rest)[..., None] - (1 - one) * p[..., :, None] * p[..., None, :]
+    same = identity(score) > 0
+    return namespace(score).where(same, (p * rest)[..., None], -p[..., :, None] * p[..., None, :])
 
 
 def identity(score: Array) -> Array:

@@ -211,9 +211,10 @@ class HuberWithScale(JointLoss):
         xp = namespace(score)
         square = (score - to_float(target, score)) ** 2
         order = xp.argsort(square, axis=-1)
+        take = xp.take if square.ndim == 1 else xp.take_along_axis
         share = _shares(xp.ones_like(square) if weight is None else weight)
-        share = xp.take_along_axis(share, order, axis=-1)
-        inner = cumulative_sum(share * xp.take_along_axis(square, order, axis=-1))
+        share = take(share, order, axis=-1)
+        inner = cumulative_sum(share * take(square, order, axis=-1))
         room = 1 - self.epsilon**2 * (1 - cumulative_sum(share))
         open_ = room > 1e-12
         square = xp.where(open_, inner / xp.where(open_, room, 1), inner[..., -1:])

@@ -20,6 +20,7 @@ from minimand.solvers.proximal_newton import ProximalNewton
 from minimand.solvers.row_space import RowSpace
 from minimand.solvers.selection import minimise, select
 from minimand.solvers.smoothing import Smoothing
+from minimand.solvers.streaming import Stream
 
 __all__ = [
     "LBFGS",
@@ -47,6 +48,7 @@ __all__ = [
     "Smoothing",
     "Solution",
     "Solver",
+    "Stream",
     "convergence",
     "digits",
     "least_squares",

@@ -120,7 +120,7 @@ class ActiveGram(Direction):
     def __call__(self, point: Point) -> Array:
         """The Newton step."""
         problem = self.problem
-        loss = problem.row_loss(point.scores, problem.y, problem.weight)
+        loss = point.loss or problem.loss
         bends = loss.curvature(point.scores, problem.y)
         level = float(bends.max()) or 1.0
         self._update(problem.weight * (bends / level))
@@ -161,9 +161,12 @@ class Exact:
         if not promised < 0:
             return None, 0.0
         ahead = problem.at(point.theta + step)
-        share = 1.0
-        if abs(np.sum(ahead.gradient * step)) > FLATTER * -promised:
-            share = crossing(_rise(problem, point, ahead), 0.0, np.inf, 1.0, FLATTER * -promised)
+        share, slope = 1.0, float(np.sum(ahead.gradient * step))
+        if abs(slope) > FLATTER * -promised:
+            low, high = (0.0, 1.0) if slope > 0 else (1.0, np.inf)
+            guess = promised / min(promised - slope, 0.5 * promised)
+            rise = _rise(problem, point, ahead)
+            share = crossing(rise, low, high, guess, FLATTER * -promised)
             ahead = problem.between(point, ahead, share)
         rounding = 4 * np.finfo(float).eps * abs(point.value)
         return (ahead, share) if ahead.value <= point.value + rounding else (None, 0.0)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from minimand.arrays import Array
 from minimand.budget import Budget
 from minimand.component import Component
 from minimand.errors import ArgumentError
 from minimand.solvers.certificate import Certificate, certify
+from minimand.solvers.linear_algebra import one_thread
 from minimand.solvers.problem import Objective, Problem, Shape
 
 
@@ -125,7 +124,7 @@ class Solver(Component):
 
     def solve(self, problem: Problem, why: str, budget: Budget) -> Solution:
         """Minimise a problem that has been checked, and certify what comes out."""
-        with blas().limit(limits=1, user_api="blas"):
+        with one_thread():
             run = self.run(problem, budget)
             theta = run.theta if run.ahead is None else run.ahead
             value, certificate = certify(problem, theta, run.duals)
@@ -149,9 +148,3 @@ class Solver(Component):
     def run(self, problem: Problem, budget: Budget) -> Run:
         """Minimise a problem that has been checked."""
         raise NotImplementedError
-
-
-@cache
-def blas() -> ThreadpoolController:
-    """The loaded linear algebra; threads that fight over busy cores cost more than they bring."""
-    return ThreadpoolController()

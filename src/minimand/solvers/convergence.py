@@ -11,7 +11,8 @@ import scipy.linalg
 import scipy.sparse.linalg
 
 from minimand.arrays import Array
-from minimand.solvers.base import Solution, blas
+from minimand.solvers.base import Solution
+from minimand.solvers.linear_algebra import one_thread
 from minimand.solvers.problem import Objective, Problem
 
 EXACT = 2000
@@ -72,7 +73,7 @@ def convergence(
     2.666667
     """
     problem = Problem(objective, X, y, weight, offset, solution.params)
-    with blas().limit(limits=1, user_api="blas"):
+    with one_thread():
         smallest, largest = _extremes(problem)
     return Convergence(largest, max(smallest, 0.0), observed_rate(solution.history["value"]))
 

@@ -112,6 +112,22 @@ class Decrement:
         return left / max(abs(point.value), 1e-12 * self.highest, np.finfo(float).tiny)
 
 
+class DecrementAhead(Decrement):
+    """What will be left after one more step, if that gains at least as large a share as the last.
+
+    The step is taken, too: `descend` ends with it.
+    """
+
+    before = 0.0
+
+    def __call__(self, problem: Problem, point: Point, step: Array) -> float:
+        """The decrement, times what the last step has left of it."""
+        left = super().__call__(problem, point, step)
+        share = min(left / self.before, 1.0) if self.before else 1.0
+        self.before = left
+        return left * share
+
+
 def descend(
     problem: Problem,
     direction: Direction,

@@ -14,10 +14,13 @@ from minimand.errors import DataError
 Visit = Callable[[slice, Array], Array]
 """(rows, scores of those rows [m, K]) ↦ slopes [m, K]."""
 
-BLOCK = 1 << 17
-"""Numbers in a block: few enough to stay in the cache between a product and its transpose."""
+BLOCK, LITTLE = 1 << 17, 1 << 14
+"""Numbers in a block: few enough to stay in the cache between a product and its transpose; numbers
+of which a copy costs less than the calls that it saves."""
+PIECE = 1 << 18
+"""Entries of a sparse matrix whose rows are multiplied by their bends at a time."""
 SAMPLE = 1024
-FAR = 1e6
+FAR, SHIFTS = 1e6, 1e-14
 FEW = 8
 """Columns without a slope are skipped when they are all but one of so many."""
 
@@ -132,22 +135,30 @@ class Design:
         return self.centred(gram), self._pulled(sums, slopes.sum(axis=0))
 
     def grams(self, bends: Array, dtype: Any = np.float64) -> Array:
-        """Zᵀ diag(bends[:, a, b]) Z for all a and b of bends [n, K, K], [K, K, p + 1, p + 1]."""
-        k = bends.shape[-1]
+        """Zᵀ diag(bends[:, a, b]) Z for all a and b of bends [n, K, K], [K, K, p + 1, p + 1].
+
+        Where no row feels a shift of all scores, its bends sum to 0, and so do these matrices.
+        """
+        k, bends = bends.shape[-1], np.ascontiguousarray(np.moveaxis(bends, 0, -1))
+        shifts = bool(np.max(np.abs(bends.sum(axis=0))) <= SHIFTS * np.max(np.abs(bends)))
+        a, b = np.array([(a, b) for a in range(k) for b in range(a + 1 - shifts)]).T
         grams = np.zeros((k, k, self.columns + 1, self.columns + 1))
-        lower = [(a, b) for a in range(k) for b in range(a + 1)]
+        grams[a, b] = grams[b, a] = self.several(bends[a, b], dtype)
+        if shifts:
+            np.einsum("aaij->aij", grams)[...] = -grams.sum(axis=1)
+        return grams
+
+    def several(self, bends: Array, dtype: Any) -> Array:
+        """Zᵀ diag(h) Z for every row h of bends [m, n], [m, p + 1, p + 1]: X is read once."""
+        grams = np.zeros((len(bends), self.columns + 1, self.columns + 1))
         for rows, block in self.blocks():
             plain = block.astype(dtype, copy=False)
-            for a, b in lower:
-                by = bends[rows, a, b]
-                grams[a, b, :-1, :-1] += _dense(self.scaled(block, by[:, None], dtype).T @ plain)
-                grams[a, b, -1, :-1] += block.T @ by
-        grams[..., -1, -1] = bends.sum(axis=0)
-        grams[..., :-1, -1] = grams[..., -1, :-1]
-        self.centred(grams)
-        for a, b in lower:
-            grams[b, a] = grams[a, b]
-        return grams
+            for gram, by in zip(grams, bends[:, rows], strict=True):
+                gram[:-1, :-1] += _dense(self.scaled(block, by[:, None], dtype).T @ plain)
+                gram[-1, :-1] += block.T @ by
+        grams[:, -1, -1] = bends.sum(axis=1)
+        grams[:, :-1, -1] = grams[:, -1, :-1]
+        return self.centred(grams)
 
     def outer(self) -> Array:
         """(X - 1 centreᵀ)(X - 1 centreᵀ)ᵀ, [n, n]."""
@@ -198,10 +209,11 @@ class Dense(Design):
     def __init__(self, X: Array, intercept: bool):
         super().__init__(X, intercept)
         some = min(SAMPLE, max(64, 2 * BLOCK // self.columns))
-        sample = np.array(X[:: max(1, self.rows // some)], dtype=np.float64)
-        self.centre = sample.mean(axis=0) * intercept
-        size = np.sqrt(np.square(sample - self.centre).mean(axis=0))
-        flat = 1e-13 * np.abs(sample).max(axis=0)
+        sample = np.array(X[:: -(-self.rows // some)], dtype=np.float64)
+        self.centre = np.full(len(sample), intercept / len(sample)) @ sample
+        sample -= self.centre
+        size = np.sqrt(np.einsum("ij,ij->j", sample, sample) / len(sample))
+        flat = 1e-13 * np.abs(self.centre)
         rare = np.flatnonzero(~(size > flat))
         if len(rare) and len(sample) < self.rows:
             part = np.asarray(X[:, rare], dtype=np.float64) - self.centre[rare]
@@ -236,14 +248,56 @@ class Dense(Design):
                 )
 
 
+class Small(Dense):
+    """A little array: Z is held, which makes of every product a single call."""
+
+    held: tuple[Array, Array]
+
+    @property
+    def Z(self) -> Array:
+        """Z, of the X that is there now."""
+        if not hasattr(self, "held") or self.held[0] is not self.X:
+            self.held = self.X, self.dense(slice(None))
+            self.held[1][:, :-1][:, self.constant] *= 0.0  # but NaN stays
+        return self.held[1]
+
+    def push(self, theta: Array) -> Array:
+        self.readings += 1
+        scores: Array = self.Z @ theta
+        return scores
+
+    def pull(self, slopes: Array) -> Array:
+        self.readings += 1
+        sums: Array = self.Z.T @ slopes
+        return sums
+
+    def sweep(self, theta: Array, visit: Visit) -> Array:
+        self.readings += 1
+        sums: Array = self.Z.T @ visit(slice(None), self.Z @ theta)
+        return sums
+
+    def moments(self, bends: Array, slopes: Array, dtype: Any = np.float64) -> tuple[Array, Array]:
+        self.readings += 1
+        return self.square(self.Z, bends, np.float64), self.Z.T @ slopes
+
+    def several(self, bends: Array, dtype: Any) -> Array:
+        self.readings += 1
+        return np.stack([self.Z.T @ (self.Z * by[:, None]) for by in bends])
+
+
 class Sparse(Design):
     """A scipy.sparse matrix by rows or columns; no product makes it dense."""
 
     def __init__(self, X: Any, intercept: bool):
-        super().__init__(X.astype(np.float64, copy=False), intercept)
-        square = self.X.power(2)
-        self.centre = np.asarray(X.mean(axis=0)).ravel() * intercept
-        size = np.sqrt(np.maximum(np.asarray(square.mean(axis=0)).ravel() - self.centre**2, 0.0))
+        X = X.astype(np.float64, copy=False)
+        if not X.has_canonical_format:  # entries of one place would be squared one by one
+            X = X.copy()
+            X.sum_duplicates()
+        super().__init__(X, intercept)
+        share = np.full(self.rows, 1 / self.rows)
+        square = type(X)((X.data**2, X.indices, X.indptr), shape=X.shape)
+        self.centre = X.T @ share if intercept else self.origin
+        size = np.sqrt(np.maximum(square.T @ share - self.centre**2, 0.0))
         self.constant = ~(size > 1e-7 * np.abs(self.centre))
         self.size = np.append(np.where(self.constant, 1.0, size), 1.0)
 
@@ -256,7 +310,17 @@ class Sparse(Design):
         return np.column_stack([chosen - self.centre, np.full(len(chosen), float(self.intercept))])
 
     def scaled(self, block: Any, by: Array, dtype: Any) -> Any:
-        return block.multiply(by).tocsr().astype(dtype)
+        return block.multiply(by).tocsr().astype(dtype, copy=False)
+
+    def square(self, block: Any, bends: Array, dtype: Any) -> Array:
+        if block.format != "csr":
+            return super().square(block, bends, dtype)
+        step = max(1, PIECE * self.rows // max(1, block.nnz))
+        pieces = (slice(start, start + step) for start in range(0, self.rows, step))
+        total: Array = sum(
+            super(Sparse, self).square(block[one], bends[one], dtype) for one in pieces
+        )
+        return total
 
     def check_finite(self) -> None:
         entries = self.X.tocoo()
@@ -288,4 +352,6 @@ def matrix(X: Any) -> Any:
 
 def design(X: Any, intercept: bool = True) -> Design:
     """The design of what `matrix` gives."""
-    return Sparse(X, intercept) if hasattr(X, "nnz") else Dense(X, intercept)
+    if hasattr(X, "nnz"):
+        return Sparse(X, intercept)
+    return Small(X, intercept) if X.size <= LITTLE else Dense(X, intercept)

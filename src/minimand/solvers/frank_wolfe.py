@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from minimand.arrays import Array
 from minimand.budget import Budget
 from minimand.component import Card, Count, Positive, component
-from minimand.solvers.base import History, Run, Solution, Solver, blas
+from minimand.solvers.base import History, Run, Solution, Solver
 from minimand.solvers.certificate import gap_certificate
+from minimand.solvers.linear_algebra import one_thread
 from minimand.solvers.problem import Objective, Point, Problem, Shape
 
 
@@ -44,7 +44,7 @@ class FrankWolfe(Solver):
 
     def solve(self, problem: Problem, why: str, budget: Budget) -> Solution:
         """Minimise, and measure the gap within the limit from the data."""
-        with blas().limit(limits=1, user_api="blas"):
+        with one_thread():
             run = self.run(problem, budget)
             point = problem.at(run.theta)
         gap = self._step(problem, point)[1]
@@ -92,6 +92,8 @@ class FrankWolfe(Solver):
 
 def _best_share(problem: Problem, point: Point, ahead: Point) -> float:
     """The share of the step where the objective is lowest."""
+    from scipy.optimize import minimize_scalar
+
     found = minimize_scalar(
         lambda share: problem.value_between(point, ahead, share),
         bounds=(0.0, 1.0),

@@ -82,7 +82,8 @@ class InteriorPoint(Solver):
         near = _mask(np.argpartition(distance, 3 * few)[: 3 * few], rows)
         while True:
             fixed = lines.bound(theta)
-            end = self._solve(lines.part(near, fixed), theta, self.tolerance, history, budget)
+            some = lines if near.all() else lines.part(near, fixed)
+            end = self._solve(some, theta, self.tolerance, history, budget)
             theta = end.theta
             duals = fixed
             duals[near] = end.duals

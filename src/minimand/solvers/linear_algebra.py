@@ -1,13 +1,29 @@
-"""Solving with positive semi-definite matrices."""
+"""Solving with positive semi-definite matrices, on one thread."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
-import scipy.linalg
+from scipy.linalg import LinAlgError
+from scipy.linalg.lapack import dpotrf, dpotrs
+from threadpoolctl import ThreadpoolController
 
 from minimand.arrays import Array
+
+LIBRARIES = ThreadpoolController()
+"""Those of NumPy and SciPy: both are loaded by now."""
+
+HIGHEST = 1e100
+"""A matrix that is not definite with so much added to its diagonal holds numbers without sense."""
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """A context of one thread; threads that fight over busy cores cost more than they bring."""
+    limit: AbstractContextManager[Any] = LIBRARIES.limit(limits=1, user_api="blas")
+    return limit
 
 
 def factorise(matrix: Array, lift: float) -> Callable[[Array], Array]:
@@ -16,14 +32,17 @@ def factorise(matrix: Array, lift: float) -> Callable[[Array], Array]:
     Raises:
         scipy.linalg.LinAlgError: the matrix so lifted is not positive definite.
     """
-    scale = np.sqrt(np.maximum(np.diag(matrix), 0.0))
-    scale = np.where(scale > 0, scale, 1.0)
-    scaled = matrix / np.outer(scale, scale)
+    diagonal = matrix.diagonal()
+    inverse = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    scaled = matrix * inverse * inverse[:, None]
     np.einsum("ii->i", scaled)[...] += lift
-    factor = scipy.linalg.cho_factor(scaled)
+    factor, failed = dpotrf(scaled.T, lower=1, clean=0, overwrite_a=1)
+    if failed:
+        raise LinAlgError(f"the matrix is not positive definite with {lift} on its diagonal")
 
     def solve(b: Array) -> Array:
-        return scipy.linalg.cho_solve(factor, b / scale) / scale
+        x: Array = inverse * dpotrs(factor, inverse * b, lower=1, overwrite_b=1)[0]
+        return x
 
     def refined(b: Array) -> Array:
         x = solve(b)
@@ -37,5 +56,7 @@ def lifted(matrix: Array, lift: float) -> Callable[[Array], Array]:
     while True:
         try:
             return factorise(matrix, lift)
-        except scipy.linalg.LinAlgError:
+        except LinAlgError:
             lift *= 100
+            if lift > HIGHEST:
+                raise

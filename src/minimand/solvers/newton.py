@@ -10,13 +10,13 @@ from minimand.arrays import Array
 from minimand.budget import Budget
 from minimand.component import Card, Count, Positive, component
 from minimand.solvers.base import History, Run, Solver
-from minimand.solvers.descent import Armijo, Decrement, Direction, descend
+from minimand.solvers.descent import Armijo, DecrementAhead, Direction, descend
 from minimand.solvers.linear_algebra import lifted
 from minimand.solvers.preconditioner import precision, sample_size
 from minimand.solvers.problem import Objective, Point, Problem, Shape
 
 LARGEST_SYSTEM = 2500
-FEW = 5e6
+FEW = 2e7
 NEAR, SLOW = 1e-3, 0.1
 NO_OPTIMUM = (
     "the objective has no minimum: it falls for ever as the scores of some rows grow, because "
@@ -32,10 +32,10 @@ class Newton(Solver):
     >>> from minimand.penalties import L2
     >>> X, y = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([-1.0, 1.0, -1.0, 1.0])
     >>> Newton().minimise(Objective(Logistic(), L2(0.1)), X, y).status
-    'converged in 3 steps'
+    'converged in 2 steps'
     """
 
-    tolerance: Positive = 1e-13
+    tolerance: Positive = 1e-12
     max_iterations: Count = 100
     card = Card(
         formula="θ ← θ - t H⁻¹ g",
@@ -75,7 +75,7 @@ def newton(
         problem,
         direction,
         search=Armijo(),
-        stop=Decrement(tolerance, highest),
+        stop=DecrementAhead(tolerance, highest),
         max_iterations=max_iterations,
         budget=budget,
         start=start,

@@ -8,7 +8,7 @@ import scipy.linalg
 from minimand.arrays import Array
 from minimand.budget import Budget
 from minimand.component import Card, component
-from minimand.losses import HalfSquared, Squared
+from minimand.losses import HalfSquared, Loss, Squared
 from minimand.solvers.base import History, Run, Solver
 from minimand.solvers.problem import Objective, Problem, Shape
 
@@ -39,18 +39,13 @@ class NormalEquations(Solver):
 
     def suits(self, objective: Objective, shape: Shape) -> str:
         """Squared loss and a quadratic penalty have a linear optimality condition."""
-        linear = isinstance(objective.loss, (Squared, HalfSquared)) and objective.penalty.smooth
-        fits = linear and min(shape.columns, shape.rows) <= LARGEST_GRAM
-        return "the optimality condition is linear: one solve gives the exact optimum" * fits
+        fits = min(shape.columns, shape.rows) <= LARGEST_GRAM
+        suits = is_linear(objective.loss) and objective.penalty.smooth and fits
+        return "the optimality condition is linear: one solve gives the exact optimum" * suits
 
     def run(self, problem: Problem, budget: Budget) -> Run:
         """Solve for the step from no slopes at all, whose gradient needs no scores."""
-        theta = problem.initial()
-        scores = np.full((problem.design.rows, 1), theta[-1, 0])
-        if problem.offset is not None:
-            scores += problem.offset[:, None]
-        slopes, bends = problem.slopes(scores), problem.bends(scores)[:, 0, 0]
-        value, history = problem.cost(scores), History(problem)
+        (theta, value, slopes, bends), history = unread(problem), History(problem)
         if problem.design.columns > problem.design.rows:
             step, how, gradient = _wide(problem, slopes, bends)
         else:
@@ -58,6 +53,20 @@ class NormalEquations(Solver):
         history.add(value, problem.slope_size(gradient), 0.0)
         history.add(value + 0.5 * float(np.sum(gradient * step)), 0.0)
         return Run(theta + step, f"solved in one step ({how})", True, history)
+
+
+def unread(problem: Problem) -> tuple[Array, float, Array, Array]:
+    """(θ with no slopes, its cost, the slopes [n, 1] and bends [n] there), without reading X."""
+    theta = problem.initial()
+    scores = np.full((problem.design.rows, 1), theta[-1, 0])
+    if problem.offset is not None:
+        scores += problem.offset[:, None]
+    return theta, problem.cost(scores), problem.slopes(scores), problem.bends(scores)[:, 0, 0]
+
+
+def is_linear(loss: Loss) -> bool:
+    """Whether the slope of the loss is linear in the score."""
+    return isinstance(loss, (Squared, HalfSquared))
 
 
 def _tall(problem: Problem, slopes: Array, bends: Array) -> tuple[Array, str, Array]:

@@ -155,13 +155,17 @@ class System:
 
 
 def conjugate_gradient(
-    times: Solve, b: Array, precondition: Solve, wanted: float
+    times: Solve,
+    b: Array,
+    precondition: Solve,
+    wanted: float,
+    most: int = INNER,
 ) -> tuple[Array, int]:
     """(about A⁻¹ b of a positive semi-definite A, steps): until a step gains next to nothing."""
     x, r = np.zeros(b.shape), b
     p = z = precondition(r)
     left = first = float(np.sum(r * z))
-    for step in range(INNER):
+    for step in range(most):
         if left <= max(wanted, FORCING * first):
             return x, step
         ap = times(p)
@@ -173,4 +177,4 @@ def conjugate_gradient(
         z = precondition(r)
         before, left = left, float(np.sum(r * z))
         p = z + left / before * p
-    return x, INNER
+    return x, most

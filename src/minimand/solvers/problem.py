@@ -83,7 +83,8 @@ class Point:
     """A point θ [p + 1, K] with what one reading of the data says about it.
 
     `cost` is the weighted mean loss, `value` adds the penalty; `gradient` is that of the cost and
-    the smooth part of the penalty. `scores` are [n], or [n, K] for a loss over K classes.
+    the smooth part of the penalty. `scores` are [n], or [n, K] for a loss over K classes. `loss` is
+    that of a row alone, where rows share what these scores have settled.
     """
 
     theta: Array
@@ -91,6 +92,7 @@ class Point:
     cost: float
     value: float
     gradient: Array
+    loss: Loss | None = None
 
 
 class Problem:
@@ -125,7 +127,8 @@ class Problem:
         self.y, self.outputs = y, len(self.loss.scores) or 1
         if self.loss.score_axes and not self.loss.scores:
             self.y = y.astype(np.int64)
-            self.outputs = int(self.y.max()) + 1
+            known = 0 if start is None else np.shape(start["output"]["kernel"])[-1]
+            self.outputs = max(int(self.y.max()) + 1, known)
             if self.outputs < 2:
                 raise DataError(f"{self.loss} compares classes, and y holds none but class 0")
         self.design = design(X, objective.intercept)
@@ -174,16 +177,14 @@ class Problem:
     def at(self, theta: Array) -> Point:
         """The point θ, by one reading of the data."""
         if self.objective.settles:
-            scores = self._scores(theta)
-            cost, slopes = self._reduced(slice(None), scores)
-            return self._made(theta, scores, cost, self.design.pull(slopes))
+            return self._at(theta, self._scores(theta))
         scores = np.empty((self.outputs, self.design.rows)).T  # classes apart: sums over them fly
         cost = 0.0
 
         def visit(rows: slice, linear: Array) -> Array:
             nonlocal cost
             scores[rows] = linear if self.offset is None else linear + self.offset[rows, None]
-            value, slopes = self._reduced(rows, scores[rows])
+            value, slopes = self._reduced(rows, scores[rows], self.loss)
             cost += value
             return slopes
 
@@ -194,9 +195,14 @@ class Problem:
     def between(self, old: Point, new: Point, share: float) -> Point:
         """The point a share of the way from one to another: X is read once, not twice."""
         theta = old.theta + share * (new.theta - old.theta)
-        scores = self.columns(old.scores + share * (new.scores - old.scores))
-        cost, slopes = self._reduced(slice(None), scores)
-        return self._made(theta, scores, cost, self.design.pull(slopes))
+        return self._at(theta, self.columns(old.scores + share * (new.scores - old.scores)))
+
+    def _at(self, theta: Array, scores: Array) -> Point:
+        """The point θ of known scores [n, K]."""
+        loss = self.row_loss(self._taken(scores), self.y, self.weight)
+        cost, slopes = self._reduced(slice(None), scores, loss)
+        point = self._made(theta, scores, cost, self.design.pull(slopes))
+        return replace(point, loss=loss)
 
     def value_between(self, old: Point, new: Point, share: float) -> float:
         """The objective a share of the way from one point to another, without reading X."""
@@ -269,8 +275,8 @@ class Problem:
         """How much lower the objective could be if the least scale were 0, at most."""
         if not self.objective.settles:
             return 0.0
-        loss = self.row_loss(point.scores, self.y, self.weight)
-        return 0.0 if self.free_scale(loss) else float(self.loss.least)  # type: ignore[attr-defined]
+        free = point.loss is not None and self.free_scale(point.loss)
+        return 0.0 if free else float(self.loss.least)  # type: ignore[attr-defined]
 
     def columns(self, scores: Array) -> Array:
         """Scores as [n, K], whatever the loss takes."""
@@ -341,10 +347,10 @@ class Problem:
         """Scores [n, K] as the loss takes them."""
         return scores if self.loss.score_axes else scores[:, 0]
 
-    def _reduced(self, rows: slice, scores: Array) -> tuple[float, Array]:
+    def _reduced(self, rows: slice, scores: Array, loss: Loss) -> tuple[float, Array]:
         """(weighted sum of the loss, weighted slopes [m, K]) of some rows."""
         taken, y, weight = self._taken(scores), self.y[rows], self.weight[rows]
-        values, slopes = self.row_loss(taken, y, weight).value_and_gradient(taken, y)
+        values, slopes = loss.value_and_gradient(taken, y)
         return float(weight @ values), weight[:, None] * slopes.reshape(scores.shape)
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from minimand.arrays import Array
 from minimand.budget import Budget
 from minimand.component import Card, Count, Positive, component
 from minimand.penalties import Penalty
+from minimand.solvers.active_rows import EASED, NO_SCALE
 from minimand.solvers.base import History, Run, Solver
-from minimand.solvers.coordinate_descent import Quadratic
+from minimand.solvers.coordinate_descent import Quadratic, few, pivoted
 from minimand.solvers.design import Design
+from minimand.solvers.exact_fit import exact_fit
+from minimand.solvers.normal_equations import is_linear, unread
 from minimand.solvers.polish import Polish
 from minimand.solvers.problem import Objective, Problem, Shape
 
@@ -20,17 +25,20 @@ FIRST = 100
 FLAT = 1e-3
 """Bends below this share of their mean are raised to it, so that every step is finite."""
 
-CLOSE = 0.02
+CLOSE = 0.03
 """From this relative gap on, the zeros are believed and the rest is solved for exactly."""
 
-SHARE, LEAST_SHARE = 0.1, 1e-8
+SHARE, LEAST_SHARE = 0.02, 1e-8
 """The share of the gap that may be left on the working set; less when that leads nowhere."""
 
 STUCK = 1e-3
 """A round that earns less than this share of a gap that stays leads nowhere."""
 
-SMALL, EXTRA = 1 << 18, 1e-2
+SMALL, EXTRA = 1 << 20, 1e-2
 """Data of so few numbers are solved to a hundredth of the tolerance, which costs little."""
+
+GROWTH, SPARSE_GROWTH = 2, 10
+"""How many times as many columns as are not zero make a working set; sparse ones cost little."""
 
 SWEEPS = 20
 BALANCED, BALANCING, ROUNDING = 1e-10, 5, 1e-13
@@ -62,14 +70,39 @@ class ProximalNewton(Solver):
     def suits(self, objective: Objective, shape: Shape) -> str:
         """The loss must be smooth and convex, the penalty kinked."""
         curved = objective.smooth or objective.settles
-        one = objective.penalty.separable or shape.outputs == 1
+        one = objective.penalty.entrywise or shape.outputs == 1
         reason = "smooth and convex, and most parameters may be zero: few columns at a time"
         convex = objective.loss.card.convex and not objective.penalty.smooth
         return reason if curved and one and convex else ""
 
     def run(self, problem: Problem, budget: Budget) -> Run:
         """Solve on a working set, look at all columns, enlarge the set, until the gap is closed."""
-        state, history = State(problem), History(problem, "gap")
+        history = History(problem, "gap")
+        one = is_linear(problem.loss) and few(problem.design) and problem.penalty.entrywise
+        if one and not problem.warm and (theta := at_once(problem, history)) is not None:
+            return Run(theta, "solved in one step (the signs were found)", True, history)
+        rounds = self._scaled if problem.objective.settles else self._rounds
+        return rounds(problem, history, budget)
+
+    def _scaled(self, problem: Problem, history: History, budget: Budget) -> Run:
+        """The same; a scale that goes to 0 is 0, or held above smaller and smaller ones."""
+        theta = problem.start
+        for held in EASED:
+            eased = problem.eased(held)
+            eased.start = theta
+            run = self._rounds(eased, history, budget)
+            point = eased.at(run.theta)
+            if point.loss is not None and eased.free_scale(point.loss):
+                return run
+            if held == EASED[0] and (exact := exact_fit(problem, budget)) is not None:
+                history.add(problem.value(exact), 0.0)
+                return Run(exact, NO_SCALE.format("converged"), True, history)
+            theta = run.theta
+        return replace(run, status=NO_SCALE.format(run.status))
+
+    def _rounds(self, problem: Problem, history: History, budget: Budget) -> Run:
+        """Rounds from the start of the problem."""
+        state = State(problem)
         small = problem.design.rows * problem.design.columns <= SMALL
         tolerance = self.tolerance * (EXTRA if small else 1.0)
         share, last = SHARE, (np.inf, np.inf)
@@ -92,6 +125,26 @@ class ProximalNewton(Solver):
             state.advance(gap, share, tolerance, budget)
         near = why.startswith("rounding") and left <= np.sqrt(tolerance)
         return Run(state.theta, f"ended by {why}; relative gap {left:.1e}", near, history)
+
+
+def at_once(problem: Problem, history: History) -> Array | None:
+    """The optimal θ of a quadratic loss with few columns, which is one `Quadratic`, if found."""
+    theta, value, slopes, bends = unread(problem)
+    nothing = np.zeros(problem.design.columns)
+    model = Quadratic(problem.design, slopes[:, 0], bends, nothing, problem.penalty)
+    matrix, linear, last = model.condensed
+    if not np.all(np.isfinite(matrix)) or not np.all(np.isfinite(linear)):
+        problem.design.check_finite()
+        return None
+    w = pivoted(matrix, linear, problem.penalty, nothing)
+    if w is None:
+        return None
+    gain = float(linear @ w - 0.5 * w @ (matrix @ w) - problem.penalty.of(w))
+    gain -= 0.5 * float(slopes.sum()) * last(nothing)
+    history.add(value, gain, 0.0)
+    history.add(value - gain, 0.0)
+    theta[:-1, 0], theta[-1] = w, theta[-1] + last(w)
+    return theta
 
 
 class State:
@@ -134,12 +187,13 @@ class State:
         problem, rows = self.problem, self._working_set()
         part = problem.design.pick(rows) if len(rows) < len(self.theta) - 1 else problem.design
         work = Work(problem, part, self.theta[[*rows, -1]], self.scores, self.penalty.on(rows))
+        before = work.value
         if self.penalty.separable and (gap <= CLOSE * self.unit or share < SHARE):
             wanted = 1e-2 * tolerance**2 * self.unit
             work.enter(np.flatnonzero(self._broken()[rows] > 0), wanted, budget)
             work.theta, work.scores = self.polish(part, rows, work.theta, work.scores, wanted)
             work.value = work.height(work.theta, work.scores)
-        if not work.value < self.value:
+        if not work.value < before:
             work.descend(share * gap, budget)
         work.balance()
         self.theta[[*rows, -1]], self.scores, self.value = work.theta, work.scores, work.value
@@ -150,7 +204,8 @@ class State:
         """The rows of W that are not zero, and about as many of those that should not stay zero."""
         nonzero = self.theta[:-1].any(axis=1)
         excess = np.where(nonzero, np.inf, self._broken() / self.problem.design.size[:-1])
-        wanted = max(FIRST, len(excess) // 10, 2 * int(nonzero.sum()))
+        growth = SPARSE_GROWTH if hasattr(self.problem.design.X, "nnz") else GROWTH
+        wanted = max(FIRST, len(excess) // 10, growth * int(nonzero.sum()))
         rows = np.flatnonzero(excess > 0)
         if len(rows) > wanted:
             rows = np.sort(rows[np.argpartition(-excess[rows], wanted)[:wanted]])

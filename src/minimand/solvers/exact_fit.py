@@ -1,0 +1,57 @@
+"""A scale of 0: what counts are the absolute residuals of the rows that are not fitted exactly."""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+
+from minimand.arrays import Array
+from minimand.budget import Budget
+from minimand.losses import Absolute
+from minimand.solvers.interior_point import InteriorPoint
+from minimand.solvers.problem import Objective, Problem
+
+TINY, BESIDE = 1e-7, 1e-6
+"""Parameters that count as 0, against the largest; what slopes of rows off the fit may lack."""
+
+
+def exact_fit(problem: Problem, budget: Budget) -> Array | None:
+    """The optimal θ of a problem with a scale for all rows, if that is 0 there, else None.
+
+    Then the loss is 2 ε mean |r|. Slopes u that prove its optimum prove the other's, too, where the
+    mean of u² is at most 4. The residuals of rows that are fitted exactly are not quite 0, but such
+    as have these slopes under the least scale.
+    """
+    loss, weight = cast(Any, problem.loss), problem.weight
+    plain = _plain(problem, 2 * loss.epsilon)
+    if plain is None or not InteriorPoint().suits(plain.objective, plain.shape):
+        return None
+    run = InteriorPoint().run(plain, budget)
+    if run.duals is None or not run.converged:
+        return None
+    slopes = 2 * loss.epsilon * run.duals[:, 0] / weight
+    if weight @ slopes**2 > 4:
+        return None
+    theta, design = run.theta.copy(), problem.design
+    rows = np.flatnonzero(np.abs(slopes) < 2 * loss.epsilon * (1 - BESIDE))
+    size = np.abs(theta[:-1, 0]) * design.size[:-1]
+    theta[:-1][size <= TINY * size.max(initial=0.0)] = 0.0
+    used = np.append(theta[:-1, 0] != 0, problem.objective.intercept)
+    missed = problem.y[rows] + 0.5 * loss.least * slopes[rows] - problem.at(theta).scores[rows]
+    theta[used, 0] += np.linalg.lstsq(design.dense(rows)[:, used], missed)[0]
+    return theta
+
+
+def _plain(problem: Problem, factor: float) -> Problem | None:
+    """The problem of the absolute residuals, divided by a factor."""
+    given = cast(Any, problem.objective.loss)
+    if given.least > 0 or not hasattr(problem.penalty, "strength"):
+        return None
+    plain, penalty = copy(problem), cast(Any, problem.penalty)
+    plain.__dict__.pop("scale", None)
+    plain.loss, plain.penalty = Absolute(), replace(penalty, strength=penalty.strength / factor)
+    plain.objective = Objective(plain.loss, plain.penalty, problem.objective.intercept)
+    return plain
