@@ -62,3 +62,14 @@ def test_it_works_in_a_thread_where_signals_cannot_be_set() -> None:
     thread.start()
     thread.join()
     assert seen == [False]
+
+
+def test_ctrl_c_reaches_the_budgets_around() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with Budget() as outer:
+        with outer, Budget() as inner:
+            os.kill(os.getpid(), signal.SIGINT)
+        assert inner.spent() and outer.spent()
+        with pytest.raises(KeyboardInterrupt), Budget():
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -43,6 +44,7 @@ from minimand.estimators import (
 )
 from minimand.losses import Huber
 from minimand.penalties import L2
+from minimand.solvers.problem import Problem
 
 DIABETES = load_diabetes(return_X_y=True)
 CANCER = load_breast_cancer(return_X_y=True)
@@ -254,6 +256,86 @@ def test_sparse_and_dense_agree() -> None:
         np.testing.assert_array_equal(sparse.predict(form(X)), plain.predict(X))
 
 
+IN_PARTS = [
+    (LinearRegressor("half_squared"), DIABETES, 1e-12),
+    (LinearRegressor("half_squared", penalty="l1(strength=0.1)"), DIABETES, 1e-6),
+    (LinearRegressor("huber(delta=20)", penalty="l2(strength=0.001)"), DIABETES, 1e-3),
+    (PoissonRegressor(), DIABETES, 1e-3),
+    (TweedieRegressor(), DIABETES, 1e-3),
+    (QuantileRegressor(quantile=0.75), DIABETES, 0.01),
+    (LinearRegressor("absolute", penalty="l1(strength=0.02)"), DIABETES, 0.01),
+    (LinearClassifier(), CANCER, 0.01),
+    (LinearClassifier(penalty="l1(strength=0.01)"), CANCER, 0.01),
+    (LinearClassifier(), IRIS, 0.01),
+    (LinearClassifier("crammer_singer", penalty="l2(strength=0.01)"), IRIS, 0.02),
+]
+
+
+@pytest.mark.parametrize(("model", "data", "near"), IN_PARTS)
+def test_parts_of_the_data_come_near_the_optimum(model: Any, data: Any, near: float) -> None:
+    order = np.random.default_rng(0).permutation(len(data[1]))
+    X, y = data[0][order], data[1][order]
+    named = {"classes": np.unique(y)} if hasattr(model, "class_weight") else {}
+    parts, whole = clone(model), clone(model).fit(X, y)
+    for start in [*range(0, len(y), 50)] * 10:
+        parts.partial_fit(X[start : start + 50], y[start : start + 50], **named)
+    stream = parts.streams_[0]
+    if named:
+        (y,) = whole._targets(stream.objective.loss, np.searchsorted(whole.classes_, y))
+    problem = Problem(stream.objective, X, y)
+    reached = problem.value(problem._point(stream.params))
+    assert reached - whole.solution_.value <= near * abs(whole.solution_.value)
+    assert parts.n_iter_ == 10 * -(-len(y) // 50) and not hasattr(parts, "certificate_")
+
+
+@pytest.mark.parametrize("form", [np.asarray, scipy.sparse.csr_array])
+def test_a_squared_loss_learns_all_parts_exactly(form: Any) -> None:
+    """Even where the first part has fewer rows than columns, and one column says nothing in it."""
+    X, y = DIABETES
+    X, weight = X + 3e4 * (form is np.asarray), np.linspace(0.5, 2, ROWS)
+    X[:6, 2] = X[0, 2]
+    model = LinearRegressor(penalty="l2(strength=0.001)")
+    for rows in (slice(0, 6), slice(6, 100), slice(100, 105), slice(105, ROWS)):
+        model.partial_fit(form(X[rows]), y[rows], weight[rows])
+    whole = LinearRegressor(penalty="l2(strength=0.001)").fit(X - X[0], y, weight)
+    np.testing.assert_allclose(model.coef_, whole.coef_, rtol=1e-6)
+
+
+def test_parts_with_offsets_and_without_some_classes() -> None:
+    X, y = DIABETES
+    exposure = np.linspace(0.5, 2, ROWS)
+    rate = PoissonRegressor().partial_fit(X, y, exposure=exposure)
+    same(rate, PoissonRegressor(solver=STRICT).fit(X, y, exposure=exposure))
+    order = np.random.default_rng(0).permutation(FLOWERS)
+    X, y = IRIS[0][order], IRIS[1][order]
+    model = LinearClassifier(penalty="l2(strength=0.01)")
+    whole = clone(model).fit(X, y)
+    for start in [*range(0, FLOWERS, 5)] * 10:
+        rows = slice(start, start + 5)
+        model.partial_fit(X[rows], y[rows], classes=[0, 1, 2])
+    best, reached = (log_loss(y, one.predict_proba(X)) for one in (whole, model))
+    assert reached < 1.02 * best
+
+
+def test_what_parts_of_the_data_cannot_do() -> None:
+    X, y = DIABETES
+    fitted = LinearRegressor().fit(X, y)
+    with pytest.warns(UserWarning, match="fit keeps nothing"):
+        fitted.partial_fit(X[:50], y[:50])
+    same(fitted, LinearRegressor().fit(X[:50], y[:50]))
+    with pytest.raises(ValueError, match="not fitted"):
+        fitted.summary()
+    assert fitted.fit(X, y).certificate_ and not hasattr(fitted, "streams_")
+    for model in (HuberRegressor(), LinearRegressorCV(), LinearClassifierCV()):
+        assert not hasattr(model, "partial_fit")
+    with pytest.raises(ArgumentError, match=r"Tukey.* takes a convex loss of single rows; use fit"):
+        LinearRegressor("tukey_biweight").partial_fit(X, y)
+    with pytest.raises(ArgumentError, match="curvature of 3001 parameters is too much"):
+        LinearRegressor().partial_fit(np.ones((2, 3000)), [0, 1])
+    with pytest.raises(DataError, match="none of `classes`"):
+        LinearClassifier().partial_fit(X[:9], np.arange(9), classes=[0, 1])
+
+
 @pytest.mark.parametrize("convert", [torch.from_numpy, jax.numpy.asarray])
 def test_arrays_of_other_libraries(convert: Any) -> None:
     X, y = DIABETES
@@ -263,6 +345,43 @@ def test_arrays_of_other_libraries(convert: Any) -> None:
     said = fitted.predict(convert(X))
     assert isinstance(said, np.ndarray)
     np.testing.assert_allclose(said, plain.predict(X), rtol=1e-5)
+
+
+DISPATCH = """
+import sys, numpy as np, sklearn
+from importlib import import_module
+from sklearn.datasets import load_iris
+from minimand.estimators import *
+xp, (X, y) = import_module(sys.argv[1]), load_iris(return_X_y=True)
+X = X.astype(np.float32)
+models = [LinearRegressor("huber"), LinearRegressorCV(strengths=3), LinearClassifier()]
+for model in [*models, NetworkClassifier((4,), max_iter=2, random_state=0)]:
+    plain = model.fit(X, y)
+    expected = {name: getattr(plain, name)(X) for name in METHODS if hasattr(plain, name)}
+    with sklearn.config_context(array_api_dispatch=True):
+        fitted = sklearn.clone(model).fit(xp.asarray(X), xp.asarray(y))
+        for name, answer in expected.items():
+            said = getattr(fitted, name)(xp.asarray(X))
+            assert type(said) is type(xp.asarray(X)), (model, name)
+            np.testing.assert_allclose(np.asarray(said), answer, rtol=1e-4, atol=1e-4)
+        assert type(getattr(fitted, model._fitted)) is type(xp.asarray(X))
+        assert abs(fitted.score(xp.asarray(X), xp.asarray(y)) - plain.score(X, y)) < 1e-6
+        try:
+            fitted.predict(X)
+        except ValueError as error:
+            assert "same namespace" in str(error)
+        else:
+            raise AssertionError
+"""
+
+
+@pytest.mark.parametrize("library", ["torch", "jax.numpy", "array_api_strict"])
+def test_answers_come_in_the_library_of_the_data(library: str) -> None:
+    """SciPy wants to be told of other libraries before it is loaded, so another process is."""
+    methods = ("decision_function", "predict", "predict_proba", "predict_log_proba")
+    code = DISPATCH.replace("METHODS", str(methods))
+    environment = os.environ | {"SCIPY_ARRAY_API": "1"}
+    subprocess.run([sys.executable, "-c", code, library], check=True, env=environment)
 
 
 @pytest.mark.parametrize(

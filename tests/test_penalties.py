@@ -13,9 +13,11 @@ from sklearn.linear_model import Lasso
 
 from minimand.component import catalogue
 from minimand.errors import ShapeError
-from minimand.penalties import L1, L2, ElasticNet, Group, Penalty
+from minimand.penalties import L1, L2, ElasticNet, Group, Penalty, Unpenalised
 
-PENALTIES = [made(strength=0.7) for made in catalogue("penalty").values()]
+PENALTIES = [
+    made(strength=0.7) for made in catalogue("penalty").values() if made is not Unpenalised
+]
 each_penalty = pytest.mark.parametrize("penalty", PENALTIES, ids=str)
 
 
@@ -181,3 +183,17 @@ def test_group_has_a_finite_slope_at_zero_and_runs_under_jax() -> None:
 def test_groups_must_name_every_row() -> None:
     with pytest.raises(ShapeError, match="groups names 3 rows; the kernel has 2"):
         PAIRS.value(np.ones(2))
+
+
+def test_no_penalty_is_one_of_strength_zero() -> None:
+    params = {"kernel": np.array([1.0, -2.0]), "bias": np.array([3.0])}
+    none, weak = Unpenalised(), L2(strength=0.0)
+    assert none.value(params) == weak.value(params) == 0
+    for one, other in zip(
+        jax.tree.leaves(none.prox(params, 0.5)),
+        jax.tree.leaves(weak.prox(params, 0.5)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(none.slope(params["kernel"]), weak.slope(params["kernel"]))
+    assert none.bend() == weak.bend() and none.smooth and none.dual_norm(np.zeros(2)) == 0

@@ -377,6 +377,15 @@ def test_ctrl_c_ends_a_run_with_what_there_is(own: bool) -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_user_who_computes_in_double_precision_gets_the_same_run() -> None:
+    plain = train(SMALL, X, Y)
+    with jax.enable_x64(True):
+        other = train(SMALL, X, Y)
+    assert plain.history == other.history
+    for one, two in zip(leaves(plain), leaves(other), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
 def test_a_budget_of_steps_ends_in_mid_epoch_and_judges_what_there_is() -> None:
     """Seven steps are one epoch of four and three more of the next."""
     recipe = replace(SMALL, optimizer=Adam(), epochs=5, patience=5)

@@ -108,6 +108,12 @@ def parquet(tmp_path: Path) -> Path:
 # --- What a streamed run equals ---
 
 
+def test_double_precision_outside_changes_nothing() -> None:
+    plain = train_stream(RECIPE, BLOCKS, validation=WATCHED)
+    with jax.enable_x64(True):
+        same(plain, train_stream(RECIPE, BLOCKS, validation=WATCHED))
+
+
 def test_a_metric_of_all_watched_blocks_is_watched() -> None:
     recipe = replace(RECIPE, metric=MAE(), patience=50)
     parts = [(X[75:80], Y[75:80]), (X[80:], Y[80:])]

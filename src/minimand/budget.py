@@ -15,7 +15,8 @@ class Budget:
     """A time limit in seconds, and for training one in steps (None: no limit); Ctrl-C ends it too.
 
     Inside `with Budget(...) as budget:` the first Ctrl-C only marks the budget as spent, so that
-    the work in hand is finished and kept; a second one interrupts at once.
+    the work in hand is finished and kept; a second one interrupts at once. Budgets inside of one
+    another are all spent by it.
 
     >>> with Budget(60) as budget:
     ...     budget.spent()
@@ -30,7 +31,7 @@ class Budget:
         self.seconds, self.steps, self.taken = seconds, steps, 0
         self.interrupted = False
         self._start = time.monotonic()
-        self._before: Any = None
+        self._before: list[Any] = []
 
     def elapsed(self) -> float:
         """Seconds since the budget was made."""
@@ -52,7 +53,7 @@ class Budget:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._interrupt)
+            self._before.append(signal.signal(signal.SIGINT, self._interrupt))
         return self
 
     def __exit__(
@@ -61,10 +62,13 @@ class Budget:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        if self._before:
+            signal.signal(signal.SIGINT, self._before.pop())
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         if self.interrupted:
             raise KeyboardInterrupt
         self.interrupted = True
+        outer = getattr(self._before[0], "__self__", None)
+        if isinstance(outer, Budget):
+            outer._interrupt(number, frame)

@@ -1,4 +1,4 @@
-"""The command line: fit, compare, predict, losses, schedules.
+"""The command line: fit, compare, tune, predict, losses, schedules.
 
 Bad input is one sentence and exit status 2.
 """
@@ -147,6 +147,55 @@ def compare(
         header=header,
     )
     say(comparison.summary())
+
+
+@app.command()
+def tune(
+    data: Data,
+    target: Target = None,
+    metric: MetricName = None,
+    budget: Annotated[str | None, typer.Option(help="When the search ends: 60s, 5m or 1h.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Members at a time.  [default: all cores]")
+    ] = None,
+    trials: Annotated[int, typer.Option(help="How many settings.")] = 64,
+    sampler: Annotated[str, typer.Option(help="tpe, random, sobol, grid, gp or cma-es.")] = "tpe",
+    pruning: Annotated[
+        str | None, typer.Option(help="End poor settings early: halving, hyperband or asha.")
+    ] = None,
+    storage: Annotated[
+        str | None, typer.Option(help="A file or database where the study goes on.")
+    ] = None,
+    folds: Folds = 5,
+    seed: Seed = 0,
+    header: Header = None,
+    out: Out = None,
+) -> None:
+    """Search the settings of a network, choose honestly, and show all trials."""
+    from minimand.budget import Budget
+    from minimand.fitting import tuned
+    from minimand.fitting.directory import claim
+    from minimand.fitting.main import table_of
+
+    command = shlex.join(["minimand", *sys.argv[1:]])
+    folder = claim(out, _stem(data))
+    with Budget(None if budget is None else tuned.seconds(budget)) as watch:
+        found = tuned.search(
+            table_of(data, target, header),
+            metric,
+            watch,
+            say,
+            folds=folds,
+            trials=trials,
+            pruning=pruning,
+            sampler=sampler,
+            storage=storage,
+            jobs=jobs,
+            seed=seed,
+        )
+        page = tuned.save(found, folder, _stem(data), watch, command)
+    say(found.summary())
+    say(f"Report: {page}")
 
 
 @app.command()

@@ -120,6 +120,32 @@ class Penalty(Chooser):
 
 
 @component
+class Unpenalised(Penalty):
+    """No penalty: 0 for all parameters.
+
+    >>> Unpenalised().value({"kernel": np.ones(3)})
+    0.0
+    """
+
+    card = Card(formula="0", source="no penalty", use="more rows than parameters", convex=True)
+
+    def value(self, params: Params) -> Array:
+        return 0.0
+
+    def of(self, w: Array) -> Array:
+        return 0.0
+
+    def slope(self, w: Array) -> Array:
+        return namespace(w).zeros_like(w)
+
+    def bend(self) -> Array:
+        return 0.0
+
+    def shrink(self, w: Array, step: Array) -> Array:
+        return w
+
+
+@component
 class ElasticNet(Penalty):
     """A mixture of L1 and L2; `l1_ratio` 1 is the lasso, 0 is ridge.
 

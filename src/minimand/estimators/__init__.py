@@ -3,6 +3,7 @@
 from minimand.estimators.linear import LinearClassifier, LinearRegressor
 from minimand.estimators.network import NetworkClassifier, NetworkRegressor
 from minimand.estimators.path import LinearClassifierCV, LinearRegressorCV
+from minimand.estimators.search import SearchCV
 from minimand.estimators.shorthand import (
     GammaRegressor,
     HuberRegressor,
@@ -22,5 +23,6 @@ __all__ = [
     "NetworkRegressor",
     "PoissonRegressor",
     "QuantileRegressor",
+    "SearchCV",
     "TweedieRegressor",
 ]

@@ -13,12 +13,14 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from array_api_compat import is_array_api_obj
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags, compute_class_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    check_classification_targets,
+)
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_array,
@@ -29,6 +31,7 @@ from sklearn.utils.validation import (
 from minimand.arrays import Array
 from minimand.component import Component
 from minimand.errors import ArgumentError, ArgumentTypeError, DataError, MinimandError, ShapeError
+from minimand.estimators.libraries import answers_in_kind, on_host
 from minimand.losses import Loss, Quantile, Quantiles
 from minimand.losses.likelihood import LogLinkLoss
 from minimand.penalties import L2, Penalty
@@ -42,6 +45,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     _components: ClassVar[Mapping[str, type[Component]]] = MappingProxyType(
         {"loss": Loss, "penalty": Penalty}
     )
+    _fitted: ClassVar[str] = "coef_"
+    """An array that `fit` leaves."""
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The parameters by name; `deep` adds the fields of those that are components."""
@@ -104,6 +109,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.array_api_support = True
         return tags
 
 
@@ -132,7 +138,7 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]
     def _explained(self, y: Any, scores: Array, weight: Array | None) -> float:
         """R², or D² for a loss with a log link and for quantiles."""
         loss = self._chosen_loss()
-        y = np.asarray(y, dtype=float).ravel()
+        y = np.asarray(on_host(y), dtype=float).ravel()
         if not isinstance(loss, (LogLinkLoss, Quantile, Quantiles)):
             return float(r2_score(y, self._answer(scores), sample_weight=weight))
         return explained(loss, y, scores, weight)
@@ -174,6 +180,19 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         index = np.searchsorted(self.classes_, y)
         return np.minimum(index, len(self.classes_) - 1)
 
+    def _partly(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> Any:
+        """(X, class indices, weight) of one call of several; the first sets `classes_`."""
+        first = _check_partial_fit_first_call(self, classes)
+        X, y = self._rows(X, y, reset=first)
+        if self.class_weight == "balanced":
+            raise ArgumentError(
+                "partial_fit sees too few rows to balance classes; give class_weight as a "
+                "dictionary"
+            )
+        for row in np.flatnonzero(~np.isin(y, self.classes_))[:1]:
+            raise DataError(f"y is {y[row]!r} in row {row + 1}, which is none of `classes`")
+        return X, np.searchsorted(self.classes_, y), row_weights(sample_weight, X)
+
     def _weights(self, index: Array, weight: Array | None) -> Array | None:
         """The weight of every row times that of its class."""
         if self.class_weight is None:
@@ -202,21 +221,37 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         """Raw scores of checked rows: [n], or [n, K]."""
         raise NotImplementedError
 
+    @answers_in_kind
     def decision_function(self, X: Array) -> Array:
         """The score of the second class [n], or the scores of all K > 2 classes [n, K]."""
-        scores = self._scores(self._rows(X))
-        return scores[:, 1] - scores[:, 0] if scores.shape[1:] == (2,) else scores
+        return self._decided(X)
 
+    @answers_in_kind
     def predict(self, X: Array) -> Array:
         """The class of every row, as y named it, [n]."""
-        scores = self.decision_function(X)
+        scores = self._decided(X)
         index = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
         return self.classes_[index]
 
     @available_if(_gives_probabilities)  # type: ignore[untyped-decorator]
+    @answers_in_kind
     def predict_proba(self, X: Array) -> Array:
         """The probability of every class, [n, K]. Only a proper loss gives any."""
-        scores = self.decision_function(X)
+        return self._chances(X)
+
+    @available_if(_gives_probabilities)  # type: ignore[untyped-decorator]
+    @answers_in_kind
+    def predict_log_proba(self, X: Array) -> Array:
+        """The logarithm of the probability of every class, [n, K]."""
+        with np.errstate(divide="ignore"):
+            return np.log(self._chances(X))
+
+    def _decided(self, X: Array) -> Array:
+        scores = self._scores(self._rows(X))
+        return scores[:, 1] - scores[:, 0] if scores.shape[1:] == (2,) else scores
+
+    def _chances(self, X: Array) -> Array:
+        scores = self._decided(X)
         loss = self._chosen_loss(len(self.classes_))
         if loss.score_axes:
             both = np.stack([-scores / 2, scores / 2], axis=1) if scores.ndim == 1 else scores
@@ -226,12 +261,6 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
             return np.stack([1 - chance, chance], axis=1)
         total = chance.sum(axis=1, keepdims=True)
         return np.where(total > 0, chance / np.where(total > 0, total, 1), 1 / chance.shape[1])
-
-    @available_if(_gives_probabilities)  # type: ignore[untyped-decorator]
-    def predict_log_proba(self, X: Array) -> Array:
-        """The logarithm of the probability of every class, [n, K]."""
-        with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X))
 
 
 def explained(loss: Loss, y: Array, scores: Array, weight: Array | None = None) -> float:
@@ -293,8 +322,3 @@ def row_offset(loss: Loss, offset: Any, exposure: Any, rows: int) -> Array | Non
             values = np.log(values)
         parts.append(values)
     return sum(parts) if parts else None
-
-
-def on_host(values: Any) -> Any:
-    """An array of JAX, PyTorch ... as NumPy has it; lists, frames and sparse matrices as given."""
-    return np.asarray(values) if is_array_api_obj(values) else values

@@ -2,118 +2,31 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.metaestimators import available_if
 
 from minimand.arrays import Array
-from minimand.component import Component
 from minimand.errors import ArgumentError
-from minimand.estimators.base import Classifier, Estimator, Regressor, row_offset, row_weights
-from minimand.inference import Inference, infer
+from minimand.estimators.base import (
+    Classifier,
+    Regressor,
+    row_offset,
+    row_weights,
+)
+from minimand.estimators.libraries import answers_in_kind, fits_in_kind, on_host
+from minimand.estimators.model import LinearModel
+from minimand.inference import Inference
 from minimand.losses import Loss, Quantile, Quantiles
 from minimand.penalties import Penalty
-from minimand.solvers import Objective, Solution, Solver, minimise
-
-Problems = list[tuple[Loss, Array]]
-"""The loss and the target of every problem that one fit solves."""
-
-
-class LinearModel(Estimator):
-    """An affine score X W + b whose coefficients come with a certificate.
-
-    After `fit`: `coef_`, `intercept_`, `n_iter_`, `certificate_` (how far from the optimum, at
-    most) and `solution_` (all the evidence; a tuple where several problems were solved). Nothing
-    keeps the data.
-    """
-
-    _components: ClassVar[Mapping[str, type[Component]]] = MappingProxyType(
-        {"loss": Loss, "penalty": Penalty, "solver": Solver}
-    )
-
-    def summary(self) -> str:
-        """How the fit ended and what proves it, in sentences."""
-        return "\n".join(solution.summary() for solution in self._solved())
-
-    def _inferred(self, loss: Loss, *data: Any, **options: Any) -> Inference:
-        """`infer` with what this fit knows by itself."""
-        if isinstance(self.solution_, tuple):
-            raise ArgumentError(
-                f"{len(self.solution_)} problems were solved apart (several quantiles, or each "
-                f"class against the rest); fit them one at a time for inference"
-            )
-        known = {"intercept": self.fit_intercept, "penalty": self._chosen_penalty()}
-        if hasattr(self, "feature_names_in_"):
-            known["names"] = self.feature_names_in_.tolist()
-        X, y, *rest = data
-        return infer(loss, X, y, self.solution_.params, *rest, **known | options)
-
-    def _objective(self, loss: Loss) -> Objective:
-        return Objective(loss, self._chosen_penalty(), self.fit_intercept)
-
-    def _chosen_solver(self) -> Any:
-        return self._component("solver") or "auto"
-
-    def _solve(
-        self, problems: Problems, X: Array, weight: Array | None, offset: Array | None
-    ) -> None:
-        """Solve one problem after another and keep what comes out."""
-        solver, starts = self._chosen_solver(), self._starts(len(problems), X.shape[1])
-        self._keep(
-            [
-                minimise(
-                    self._objective(loss),
-                    *(X, y, weight),
-                    offset=offset,
-                    start=start,
-                    solver=solver,
-                )
-                for (loss, y), start in zip(problems, starts, strict=True)
-            ]
-        )
-
-    def _starts(self, problems: int, columns: int) -> list[Any]:
-        """Where to start each problem: at the last fit's answer if that is asked for and fits."""
-        if self.warm_start and hasattr(self, "solution_"):
-            starts = [solution.params for solution in self._solved()]
-            if len(starts) == problems and len(starts[0]["output"]["kernel"]) == columns:
-                return starts
-        return [None] * problems
-
-    def _solved(self) -> tuple[Solution, ...]:
-        return self.solution_ if isinstance(self.solution_, tuple) else (self.solution_,)
-
-    def _keep(self, solutions: Sequence[Solution]) -> None:
-        """Keep the evidence of the solutions and the coefficients of all of them together."""
-        for solution in solutions:
-            if not solution.converged:
-                warnings.warn(solution.status, ConvergenceWarning, stacklevel=4)
-        self.solution_ = tuple(solutions) if len(solutions) > 1 else solutions[0]
-        self.certificate_ = max((s.certificate for s in solutions), key=lambda c: c.value)
-        self.n_iter_ = max(max(1, len(s.history["value"]) - 1) for s in solutions)
-        self._show(solutions)
-
-    def _show(self, solutions: Sequence[Solution]) -> None:
-        """Set `coef_` and `intercept_`."""
-        layers = [solution.params["output"] for solution in solutions]
-        kernel = np.hstack([layer["kernel"] for layer in layers])
-        self._set_coefficients(kernel, np.concatenate([layer["bias"] for layer in layers]))
-
-    def _set_coefficients(self, kernel: Array, bias: Array) -> None:
-        """Set `coef_` and `intercept_` of W [p, K] and b [K]."""
-        raise NotImplementedError
-
-    def _scores(self, X: Array) -> Array:
-        return X @ self.coef_.T + self.intercept_
+from minimand.solvers import Solver
 
 
 class LinearRegression(LinearModel, Regressor):
     """What regressors with an affine score have in common; subclasses name the loss."""
 
+    @fits_in_kind
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, offset: Any = None, exposure: Any = None
     ) -> Self:
@@ -133,6 +46,29 @@ class LinearRegression(LinearModel, Regressor):
         self._solve(problems, X, *given)
         return self
 
+    @available_if(lambda self: self._streams)  # type: ignore[untyped-decorator]
+    @fits_in_kind
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None, offset: Any = None, exposure: Any = None
+    ) -> Self:
+        """Learn from more rows; arguments as in `fit`.
+
+        A squared loss ends where `fit` to all rows would. Other losses come near, the nearer the
+        more rows a call brings and the more often the same rows come again.
+
+        Nothing of a `fit` before stays.
+
+        Raises:
+            ArgumentError: the loss is not convex, or there are too many columns to remember their
+                curvature.
+        """
+        first = not hasattr(self, "streams_")
+        given = self._prepared(X, y, sample_weight, offset, exposure, first)
+        problems, X, _, weight, added = given
+        self._learn(problems, X, weight, added, outputs=1)
+        return self
+
+    @answers_in_kind
     def predict(self, X: Any, offset: Any = None, exposure: Any = None) -> Array:
         """The response of the loss to the score: a mean, a quantile ..., [n] (or [n, L])."""
         return self._answer(self._shifted(X, offset, exposure))
@@ -152,7 +88,7 @@ class LinearRegression(LinearModel, Regressor):
         compare: name a `scoring` when you search over `loss`.
         """
         scores = self._shifted(X, offset, exposure)
-        weight = None if sample_weight is None else np.asarray(sample_weight, dtype=float)
+        weight = None if sample_weight is None else np.asarray(on_host(sample_weight), dtype=float)
         return self._explained(y, scores, weight)
 
     def inference(
@@ -172,10 +108,18 @@ class LinearRegression(LinearModel, Regressor):
         weight, offset = row_weights(sample_weight, X), row_offset(loss, offset, exposure, len(y))
         return self._inferred(loss, X, y, weight, offset, **options)
 
-    def _prepared(self, X: Any, y: Any, sample_weight: Any, offset: Any, exposure: Any) -> Any:
+    def _prepared(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        offset: Any,
+        exposure: Any,
+        first: bool = True,
+    ) -> Any:
         """(problems, X, y, weight, offset), checked."""
         loss = self._chosen_loss()
-        X, y = self._rows(X, y, reset=True, y_numeric=True)
+        X, y = self._rows(X, y, reset=first, y_numeric=True)
         y, weight = y.astype(np.float64, copy=False), row_weights(sample_weight, X)
         added = row_offset(loss, offset, exposure, len(y))
         return [(one, y) for one in alone(loss)], X, y, weight, added
@@ -275,6 +219,7 @@ class LinearClassifier(LinearModel, Classifier):
         self.solver = solver
         self.warm_start = warm_start
 
+    @fits_in_kind
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Minimise the weighted mean loss plus the penalty.
 
@@ -288,6 +233,20 @@ class LinearClassifier(LinearModel, Classifier):
         """
         problems, X, _, *given = self._prepared(X, y, sample_weight)
         self._solve(problems, X, *given)
+        return self
+
+    @available_if(lambda self: self._streams)  # type: ignore[untyped-decorator]
+    @fits_in_kind
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Learn from more rows, as `LinearRegressor.partial_fit` does.
+
+        The first call must name all `classes`.
+        """
+        X, index, weight = self._partly(X, y, classes, sample_weight)
+        loss = self._chosen_loss(len(self.classes_))
+        problems = [(loss, target) for target in self._targets(loss, index)]
+        outputs = len(self.classes_) if loss.score_axes else 1
+        self._learn(problems, X, self._weights(index, weight), None, outputs)
         return self
 
     def inference(self, X: Any, y: Any, sample_weight: Any = None, **options: Any) -> Inference:

@@ -10,17 +10,25 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 import scipy.sparse
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import _check_partial_fit_first_call
 
 from minimand.arrays import Array
 from minimand.component import Component
+from minimand.data.scaling import mean_and_spread
 from minimand.data.splits import Fold, holdout
 from minimand.data.task import Task
-from minimand.errors import ArgumentError, DataError, SolverError
-from minimand.estimators.base import Classifier, Estimator, Regressor, row_weights
+from minimand.errors import ArgumentError, SolverError
+from minimand.estimators import together
+from minimand.estimators.base import (
+    Classifier,
+    Estimator,
+    Regressor,
+    row_weights,
+)
+from minimand.estimators.libraries import answers_in_kind, fits_in_kind, on_host
+from minimand.estimators.together import Wish
 from minimand.losses import Loss
 from minimand.optimizers import Optimizer
-from minimand.penalties import Penalty
+from minimand.penalties import Penalty, Unpenalised
 from minimand.schedules import Constant, Schedule
 
 if TYPE_CHECKING:
@@ -41,10 +49,11 @@ class Network(Estimator):
     _components: ClassVar[Mapping[str, type[Component]]] = MappingProxyType(
         {"loss": Loss, "penalty": Penalty, "optimizer": Optimizer, "schedule": Schedule}
     )
+    _fitted = "mean_"
 
     def _recipe(self, loss: Loss, outputs: int, rows: int) -> Recipe:
         from minimand.networks import MLP
-        from minimand.training import Recipe
+        from minimand.training.recipe import Recipe, sensible_batch
 
         sizes, batch = self.hidden_layer_sizes, self.batch_size
         hidden = tuple(sizes) if isinstance(sizes, Iterable) else (sizes,)
@@ -52,7 +61,7 @@ class Network(Estimator):
             MLP(hidden=hidden, outputs=outputs, activation=self.activation),
             loss,
             self._component("optimizer"),
-            self._chosen_penalty(),
+            self._component("penalty") or Unpenalised(),
             self._component("schedule") or Constant(),
             batch_size=sensible_batch(rows) if isinstance(batch, str) else batch,
             epochs=self.max_iter,
@@ -62,8 +71,31 @@ class Network(Estimator):
     def _train(self, task: Task, recipe: Recipe, X: Array, y: Array, weight: Array | None) -> None:
         """A whole run from fresh parameters."""
         self._seed = check_random_state(self.random_state).randint(2**31 - 1)
-        trained = self._run(recipe, X, y, weight, self._fold(y, task), self._seed)
-        self._keep(trained, trained.history, trained.status)
+        fold = self._fold(y, task)
+        recipe, reason = self._rated(recipe, X[fold.train], y[fold.train], weight, fold)
+        trained = self._run(recipe, X, y, weight, fold, self._seed)
+        self._keep(trained, trained.history, trained.status + reason)
+
+    def _rated(
+        self, recipe: Recipe, X: Array, y: Array, weight: Array | None, fold: Fold
+    ) -> tuple[Recipe, str]:
+        """The recipe with the learning rate asked for, and why it is that one."""
+        from minimand.tuning.learning_rate import range_test
+        from minimand.tuning.space import applied
+
+        rate = self.learning_rate
+        if rate is None:
+            return recipe, ""
+        if not isinstance(rate, str):
+            return applied(recipe, {"optimizer.learning_rate": rate}), ""
+        if rate != "auto":
+            raise ArgumentError(
+                f"{type(self).__name__}: learning_rate is {rate!r}; it must be a number, 'auto' or "
+                f"None for the optimizer's own"
+            )
+        own = weight if weight is None else weight[fold.train]
+        found = range_test(recipe, self._standardised(X), y, weight=own, seed=self._seed)
+        return found.recipe, f"; {found.reason}"
 
     def _go_on(self, recipe: Recipe, X: Array, y: Array, weight: Array | None) -> None:
         """One epoch over these rows, from the parameters and the optimiser's state so far."""
@@ -73,6 +105,10 @@ class Network(Estimator):
         history = self.history_ if past else {"epoch": [], "train": [], "validation": []}
         done = len(history["epoch"])
         rows = Fold(np.arange(len(y)), np.arange(0))
+        if past and self.learning_rate == "auto":
+            recipe = dataclasses.replace(recipe, optimizer=past.recipe.optimizer)
+        else:
+            recipe, _ = self._rated(recipe, X, y, weight, rows)
         trained = self._run(
             dataclasses.replace(recipe, epochs=1), X, y, weight, rows, self._seed + done, past
         )
@@ -90,18 +126,8 @@ class Network(Estimator):
         seed: int,
         past: Trained | None = None,
     ) -> Trained:
-        from minimand.training import train_members
-
-        (trained,) = train_members(
-            [recipe],
-            self._standardised(X),
-            y,
-            [fold],
-            [seed],
-            weight=weight,
-            progress=bool(self.verbose),
-            starts=[past] if past else (),
-        )
+        wish = Wish(recipe, self._standardised(X), y, fold, seed, weight, past, bool(self.verbose))
+        trained = together.trained(wish)
         if not trained.finite:
             raise SolverError(trained.status)
         return trained
@@ -132,7 +158,7 @@ class Network(Estimator):
         self.mean_, self.spread_ = mean_and_spread(X, weight)
 
     def _standardised(self, X: Array) -> Array:
-        return ((X - self.mean_) / self.spread_).astype(np.float32)
+        return ((X - on_host(self.mean_)) / on_host(self.spread_)).astype(np.float32)
 
     def _scores(self, X: Array) -> Array:
         """Scores in double precision, so that those of a row do not depend on the other rows.
@@ -143,12 +169,12 @@ class Network(Estimator):
 
         from minimand.training import program
 
-        trained = self.trained_
+        trained, mean, spread = self.trained_, on_host(self.mean_), on_host(self.spread_)
         with jax.enable_x64(True):
             params, state = jax.tree.map(np.float64, (trained.params, trained.network_state))
             found = []
             for start in range(0, len(X), BLOCK):
-                block = (X[start : start + BLOCK] - self.mean_) / self.spread_
+                block = (X[start : start + BLOCK] - mean) / spread
                 filled = np.zeros((max(32, 1 << (len(block) - 1).bit_length()), X.shape[1]))
                 filled[: len(block)] = block
                 scores = program.scores(trained.recipe, params, state, filled)
@@ -169,6 +195,8 @@ class NetworkRegressor(Network, Regressor):
         loss: text or object, such as "squared", "huber(delta=1)", "quantiles(levels=(0.1, 0.9))".
         penalty: None, or text or object such as "l2(strength=0.001)".
         optimizer: text or object, such as "adam(learning_rate=0.01)" or "sgd(momentum=0.9)".
+        learning_rate: of the optimizer, in place of its own; "auto" tries 32 on the training rows
+            first, see `minimand.tuning.range_test`.
         schedule: None, or text or object: how the step size changes over the steps.
         batch_size: rows a step; "auto" makes about 50 steps an epoch, of 16 to 256 rows.
         max_iter: the most epochs.
@@ -194,6 +222,7 @@ class NetworkRegressor(Network, Regressor):
         loss: str | Loss = "squared",
         penalty: str | Penalty | None = None,
         optimizer: str | Optimizer = "adam",
+        learning_rate: float | Literal["auto"] | None = None,
         schedule: str | Schedule | None = None,
         batch_size: int | Literal["auto"] = "auto",
         max_iter: int = 200,
@@ -208,6 +237,7 @@ class NetworkRegressor(Network, Regressor):
         self.loss = loss
         self.penalty = penalty
         self.optimizer = optimizer
+        self.learning_rate = learning_rate
         self.schedule = schedule
         self.batch_size = batch_size
         self.max_iter = max_iter
@@ -217,6 +247,7 @@ class NetworkRegressor(Network, Regressor):
         self.random_state = random_state
         self.verbose = verbose
 
+    @fits_in_kind
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train from fresh parameters on X [n, p], y [n] and weights [n].
 
@@ -227,11 +258,13 @@ class NetworkRegressor(Network, Regressor):
         self._train("regression", *self._prepared(X, y, sample_weight, first=True))
         return self
 
+    @fits_in_kind
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """One epoch over these rows, going on from where the last call ended."""
         self._go_on(*self._prepared(X, y, sample_weight, first=not hasattr(self, "trained_")))
         return self
 
+    @answers_in_kind
     def predict(self, X: Any) -> Array:
         """The response of the loss to the score: a mean, a quantile ..., [n] (or [n, L])."""
         return self._answer(self._scores(self._rows(X)))
@@ -291,6 +324,7 @@ class NetworkClassifier(Network, Classifier):
         penalty: str | Penalty | None = None,
         class_weight: Any = None,
         optimizer: str | Optimizer = "adam",
+        learning_rate: float | Literal["auto"] | None = None,
         schedule: str | Schedule | None = None,
         batch_size: int | Literal["auto"] = "auto",
         max_iter: int = 200,
@@ -306,6 +340,7 @@ class NetworkClassifier(Network, Classifier):
         self.penalty = penalty
         self.class_weight = class_weight
         self.optimizer = optimizer
+        self.learning_rate = learning_rate
         self.schedule = schedule
         self.batch_size = batch_size
         self.max_iter = max_iter
@@ -315,6 +350,7 @@ class NetworkClassifier(Network, Classifier):
         self.random_state = random_state
         self.verbose = verbose
 
+    @fits_in_kind
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train from fresh parameters on X [n, p], classes y [n] and weights [n].
 
@@ -329,24 +365,16 @@ class NetworkClassifier(Network, Classifier):
         self._train("multiclass", *self._prepared(X, index, weight))
         return self
 
+    @fits_in_kind
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """One epoch over these rows, going on from where the last call ended.
 
         The first call must name all `classes`, unless `fit` came before.
         """
-        first = _check_partial_fit_first_call(self, classes)
-        X, y = self._rows(X, y, reset=first)
-        weight = row_weights(sample_weight, X)
-        if self.class_weight == "balanced":
-            raise ArgumentError(
-                "partial_fit sees too few rows to balance classes; give class_weight as a "
-                "dictionary"
-            )
-        for row in np.flatnonzero(~np.isin(y, self.classes_))[:1]:
-            raise DataError(f"y is {y[row]!r} in row {row + 1}, which is none of `classes`")
-        if first:
+        X, index, weight = self._partly(X, y, classes, sample_weight)
+        if not hasattr(self, "mean_"):
             self._measure(X, weight)
-        self._go_on(*self._prepared(X, np.searchsorted(self.classes_, y), weight))
+        self._go_on(*self._prepared(X, index, weight))
         return self
 
     def _prepared(self, X: Array, index: Array, weight: Array | None) -> Any:
@@ -360,18 +388,6 @@ class NetworkClassifier(Network, Classifier):
             )
         recipe = self._recipe(loss, classes if loss.score_axes else 1, len(index))
         return recipe, X, loss.from_classes(index), self._weights(index, weight)
-
-
-def sensible_batch(rows: int) -> int:
-    """About 50 steps an epoch: a power of two from 16 to 256."""
-    return int(np.clip(2 ** round(np.log2(rows / 50)), 16, 256))
-
-
-def mean_and_spread(values: Array, weight: Array | None) -> tuple[Array, Array]:
-    """The weighted mean and standard deviation of columns; 1 for a constant one."""
-    mean = np.average(values, axis=0, weights=weight)
-    spread = np.sqrt(np.average((values - mean) ** 2, axis=0, weights=weight))
-    return mean, np.where(spread > 1e-12 * np.abs(mean), spread, 1.0)
 
 
 def dense(X: Array) -> Array:

@@ -14,7 +14,9 @@ from sklearn.model_selection import check_cv
 from minimand.arrays import Array
 from minimand.errors import ArgumentError, DataError, unknown
 from minimand.estimators.base import strengthened
-from minimand.estimators.linear import LinearClassifier, LinearModel, LinearRegression, Problems
+from minimand.estimators.libraries import fits_in_kind
+from minimand.estimators.linear import LinearClassifier, LinearRegression
+from minimand.estimators.model import LinearModel, Problems
 from minimand.losses import Loss
 from minimand.penalties import Penalty
 from minimand.solvers import Solution, Solver
@@ -34,6 +36,8 @@ class PathSearch(LinearModel):
     `cv_losses_` [S, folds] (mean loss of the held-out rows, or minus their score), `strength_` and
     `penalty_`.
     """
+
+    _streams = False
 
     def _search(
         self,
@@ -170,6 +174,7 @@ class LinearRegressorCV(PathSearch, LinearRegression):
         self.fit_intercept = fit_intercept
         self.solver = solver
 
+    @fits_in_kind
     def fit(
         self,
         X: Any,
@@ -232,6 +237,7 @@ class LinearClassifierCV(PathSearch, LinearClassifier):
         self.fit_intercept = fit_intercept
         self.solver = solver
 
+    @fits_in_kind
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
         """Choose the strength and fit all rows; arguments as in `LinearClassifier.fit`.
 

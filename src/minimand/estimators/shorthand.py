@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from minimand.losses import (
     Tweedie,
 )
 from minimand.penalties import Penalty
-from minimand.solvers import Objective, Solution, Solver
+from minimand.solvers import Objective, Solver
 
 
 class PoissonRegressor(LinearRegression):
@@ -171,6 +172,8 @@ class HuberRegressor(LinearRegression):
     array([7.1])
     """
 
+    _streams = False
+
     def __init__(
         self,
         *,
@@ -194,6 +197,6 @@ class HuberRegressor(LinearRegression):
     def _objective(self, loss: Loss) -> Objective:
         return super()._objective(HuberWithScale(epsilon=self.epsilon))
 
-    def _show(self, solutions: Sequence[Solution]) -> None:
+    def _show(self, solutions: Sequence[Any]) -> None:
         super()._show(solutions)
         self.scale_ = float(solutions[0].params["scale"])

@@ -37,7 +37,32 @@ def render(
 
     Raises `ArgumentError` if a predicted or actual label is not among the run's classes.
     """
-    environment = jinja2.Environment(
+    facts = text.printable(run)
+    winner = next(c for c in facts["candidates"] if c["name"] == facts["winner"])
+    recipe = json.dumps(facts["recipe"], indent=2, ensure_ascii=False)
+    return (
+        environment()
+        .get_template("page.html.jinja")
+        .render(
+            run=facts,
+            winner=winner,
+            headline=headline(facts),
+            context=context(facts),
+            scored=[c for c in facts["candidates"] if c["scores"]],
+            unscored=[c for c in facts["candidates"] if not c["scores"]],
+            most=MOST_ROWS,
+            coefficients=_largest(facts.get("coefficients") or ()),
+            figures=[Figure(*f) for f in _figures(run, winner, history, predictions)],
+            # The whole recipe is in run.json; Markup keeps the general, shorter limit off this one.
+            recipe=Markup.escape(text.clip(recipe, _MOST_RECIPE)),
+            spread=lambda score, key="value": text.interval(score, key, _decimals(facts)),
+        )
+    )
+
+
+def environment() -> jinja2.Environment:
+    """Templates that escape what they are given, and clip it."""
+    made = jinja2.Environment(
         loader=jinja2.PackageLoader("minimand", "report"),
         autoescape=True,
         finalize=_short,
@@ -45,28 +70,12 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "number": text.number,
         "duration": text.duration,
         "brief": lambda name: text.clip(str(name), _BRIEF),
     }
-    facts = text.printable(run)
-    winner = next(c for c in facts["candidates"] if c["name"] == facts["winner"])
-    recipe = json.dumps(facts["recipe"], indent=2, ensure_ascii=False)
-    return environment.get_template("page.html.jinja").render(
-        run=facts,
-        winner=winner,
-        headline=headline(facts),
-        context=context(facts),
-        scored=[c for c in facts["candidates"] if c["scores"]],
-        unscored=[c for c in facts["candidates"] if not c["scores"]],
-        most=MOST_ROWS,
-        coefficients=_largest(facts.get("coefficients") or ()),
-        figures=[Figure(*f) for f in _figures(run, winner, history, predictions)],
-        # The whole recipe is in run.json; Markup keeps the general, shorter limit off this one.
-        recipe=Markup.escape(text.clip(recipe, _MOST_RECIPE)),
-        spread=lambda score, key="value": text.interval(score, key, _decimals(facts)),
-    )
+    return made
 
 
 def verdict(run: Mapping[str, Any]) -> str:

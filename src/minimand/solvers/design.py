@@ -20,7 +20,7 @@ of which a copy costs less than the calls that it saves."""
 PIECE = 1 << 18
 """Entries of a sparse matrix whose rows are multiplied by their bends at a time."""
 SAMPLE = 1024
-FAR, SHIFTS = 1e6, 1e-14
+FAR, SHIFTS = 1e4, 1e-14
 FEW = 8
 """Columns without a slope are skipped when they are all but one of so many."""
 

@@ -44,9 +44,9 @@ class Stream:
     >>> for part in (np.array([0.0, 1.0]), np.array([2.0, 6.0])):
     ...     stream.learn(part[:, None], part**2)
     >>> np.polyfit([0, 1, 2, 6], [0, 1, 4, 36], 1).round(6).tolist()
-    [6.195652, -3.690217]
+    [6.39759, -4.144578]
     >>> stream.params["output"]["kernel"].round(6).tolist()
-    [[6.195652]]
+    [[6.39759]]
     """
 
     params: dict[str, Any]

@@ -6,8 +6,9 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -33,6 +34,12 @@ def collector_paused() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+def single_precision() -> AbstractContextManager[Any]:
+    """Inside, JAX computes in 32 bits whatever the user has set, as the state of a run expects."""
+    inside: AbstractContextManager[Any] = jax.enable_x64(False)
+    return inside
 
 
 def cache_folder() -> Path:

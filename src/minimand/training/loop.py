@@ -190,7 +190,7 @@ def run(
             chunk_begun, ahead = time.perf_counter(), rows.reach(done, wanted)
             before, state = state, rows.advance(state, done, ahead)
             if len(recipes) == 1 and _broken(state):
-                if recipes[0].on_non_finite == "halve" and before.rate[0] > 0.5**HALVINGS:
+                if recipes[0].on_non_finite == "halve" and np.asarray(before.rate)[0] > 0.5**HALVINGS:
                     done, state = good[0], good[1]._replace(rate=before.rate / 2)
                     continue
                 state = rewound(rows.advance, before, state, done)
@@ -223,8 +223,8 @@ def run(
 
 def _broken(state: State) -> bool:
     """Whether a run of one member met numbers that are not finite, noticed or not yet."""
-    noticed = int(state.status[0]) == NON_FINITE
-    return noticed or not finite(state.params)
+    noticed = np.asarray(state.status)[0] == NON_FINITE
+    return bool(noticed) or not finite(state.params)
 
 
 def _stacked(*leaves: Array) -> np.ndarray:

@@ -17,6 +17,7 @@ import numpy as np
 
 from minimand.arrays import Array
 from minimand.data.splits import Fold
+from minimand.training.compilation import single_precision
 from minimand.training.guard import culprit
 from minimand.training.inputs import best_constant, check_members, checked_rows, stacked
 from minimand.training.program import (
@@ -66,7 +67,8 @@ class InMemory:
 
     def begin(self) -> State:
         """The state of every member before its first step."""
-        state: State = begin(self.members, self._rows[0][0], self._constants)
+        with single_precision():
+            state: State = begin(self.members, self._rows[0][0], self._constants)
         return state
 
     def reach(self, first: int, wanted: int) -> int:
@@ -77,7 +79,8 @@ class InMemory:
         """The state before step `until`, from the one before step `first`."""
         after: State
         if len(self._constants) == 1 or everywhere():
-            after = advance(self.members, *self._rows[0], state, first, until)
+            with single_precision():
+                after = advance(self.members, *self._rows[0], state, first, until)
             return after
         hands = _dealt(np.asarray(state.status) == RUNNING, len(self._places))
         work = partial(self._work, jax.device_get(state), first)
@@ -92,7 +95,8 @@ class InMemory:
 
     def finish(self, state: State) -> State:
         """The state as if the epoch ended here."""
-        ended: State = close(self.members, *self._rows[0], state)
+        with single_precision():
+            ended: State = close(self.members, *self._rows[0], state)
         return ended
 
     def select(self, index: np.ndarray) -> None:
@@ -113,8 +117,8 @@ class InMemory:
         members, state = jax.tree.map(lambda leaf: leaf[chosen], (self.members, state))
         state.status[len(hand) :] = EARLY
         place = self._places[worker]
-        width = 1 if place.platform == "cpu" else size
-        with jax.default_device(place):
+        width = 1 if jax.default_backend() == "cpu" else size
+        with jax.default_device(place), single_precision():
             after = in_groups(members, *self._rows[worker], state, first, until, width)
         own: State = jax.tree.map(lambda leaf: np.asarray(leaf)[: len(hand)], after)
         return own
@@ -164,13 +168,12 @@ def cores() -> int:
 
 
 def _places(members: int, jobs: int | None) -> list[Any]:
-    """The device of every worker: the CPU once for each job, or each accelerator."""
-    found: list[Any] = jax.local_devices()
+    """Where the data of every worker go; None: where JAX puts things by itself."""
     if place := everywhere():
         return [place]
-    if found[0].platform == "cpu":
-        found = found[:1] * (jobs or cores())
-    return found[:members]
+    if jax.default_backend() == "cpu":
+        return [None] * min(members, jobs or cores())
+    return list(jax.local_devices()[:members])
 
 
 def _dealt(running: np.ndarray, workers: int) -> list[np.ndarray]:

@@ -15,7 +15,7 @@ from minimand.metrics import Metric
 from minimand.networks import Network, adapt
 from minimand.optimizers import Adam, Optimizer
 from minimand.optimizers.foreign import FromOptax
-from minimand.penalties import L2, Penalty
+from minimand.penalties import Penalty, Unpenalised
 from minimand.schedules import Constant, Schedule
 from minimand.training.watching import check_metric
 
@@ -50,7 +50,7 @@ class Recipe(Component):
     network: Network
     loss: Loss
     optimizer: Optimizer = Adam()
-    penalty: Penalty = L2(strength=0.0)
+    penalty: Penalty = Unpenalised()
     schedule: Schedule = Constant()
     constraint: Constraint = Unconstrained()
     augmentation: Augmentation = Unchanged()

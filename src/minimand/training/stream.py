@@ -27,6 +27,7 @@ from minimand.data.splits import Fold
 from minimand.errors import ArgumentError, DataError, ShapeError, SolverError
 from minimand.training.batches import Rows
 from minimand.training.checkpoint import Checkpoints, NoCheckpoints, identity
+from minimand.training.compilation import single_precision
 from minimand.training.guard import culprit
 from minimand.training.inputs import best_constant, check_seeds, checked_rows, stacked
 from minimand.training.loop import run
@@ -111,7 +112,11 @@ def train_stream(
     if checkpoints is not None:
         own = identity([recipe], [seed], [part.said() for part in (train, watched)])
         saved = Checkpoints(checkpoints, own, every, resume)
-    with on_devices(devices), closing(Streamed(recipe, seed, train, watched)) as rows:
+    with (
+        on_devices(devices),
+        single_precision(),
+        closing(Streamed(recipe, seed, train, watched)) as rows,
+    ):
         (fitted,) = run(
             rows,
             [recipe],

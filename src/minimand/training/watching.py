@@ -37,5 +37,6 @@ def measured(metric: Metric, loss: Loss, scores: Array, target: Array, weight: A
         said = Prediction(loss.decide(scores), response, response[:, -1])
     else:
         probability = np.stack([1 - response, response], axis=1) if loss.card.proper else None
-        said, target = Prediction(loss.decide(scores), probability, scores), target > 0
+        said = Prediction(loss.decide(scores), probability, scores)
+        target = (target > 0).astype(int)
     return float(-metric.sign * metric(target, said))

@@ -26,14 +26,13 @@ from minimand.tuning.evaluate import CrossValidation, Scale
 from minimand.tuning.executors import Evaluate, Listener
 from minimand.tuning.ledger import Direction
 from minimand.tuning.pruning import pruned
-from minimand.tuning.selection import FINALISTS, Nested, Selected, nested, select
+from minimand.tuning.selection import FINALISTS, FRESH_SEEDS, Nested, Selected, nested, select
 from minimand.tuning.space import Setting, Space, applied, default_space, grid
 from minimand.tuning.storage import Place
 from minimand.tuning.study import Study
 
 BATCH = 16
 """How many settings are proposed and trained together."""
-FRESH_SEEDS = (1, 2, 3)
 PRUNING = ("halving", "hyperband", "asha")
 
 

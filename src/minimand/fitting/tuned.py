@@ -1,0 +1,172 @@
+"""A table, searched: what `minimand tune` does."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import polars as pl
+
+from minimand.budget import Budget
+from minimand.data import FeatureEncoder, Table, Task, infer_task
+from minimand.errors import ArgumentError
+from minimand.files import write_whole
+from minimand.fitting.study import Say
+from minimand.metrics import DEFAULT, Metric
+from minimand.report.study_page import study_page
+from minimand.tuning import Study, Trial, Tuned, tune
+from minimand.tuning.interval import interval
+from minimand.tuning.space import label
+
+UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
+
+
+def seconds(text: str) -> float:
+    """A time span as people write it.
+
+    >>> seconds("90"), seconds("60s"), seconds("1.5 min"), seconds("2h")
+    (90.0, 60.0, 90.0, 7200.0)
+
+    Raises:
+        ArgumentError: it is none.
+    """
+    unit = text.strip().lstrip("0123456789.")
+    try:
+        return float(text.strip().removesuffix(unit)) * UNITS[unit.strip()]
+    except (ValueError, KeyError):
+        raise ArgumentError(f"budget is '{text}'; write it as 90, 60s, 5m or 1h") from None
+
+
+def search(
+    table: Table,
+    metric: str | None,
+    watch: Budget,
+    say: Say,
+    *,
+    folds: int,
+    trials: int,
+    **options: Any,
+) -> Tuned:
+    """Encode a table and search the settings of the default recipe; `options` go to `tune`.
+
+    Raises:
+        MinimandError: the data or an option cannot be used.
+    """
+    assert table.target is not None
+    target, chosen = table.target, None if metric is None else Metric.parse(metric)
+    allowed = cast("list[Task]", list(chosen.card.tasks)) if chosen else None
+    for name, value, least in (("folds", folds, 2), ("trials", trials, 1)):
+        if value < least:
+            raise ArgumentError(f"{name} is {value}; it must be at least {least}")
+    task, why = infer_task(target, None, allowed)
+    chosen = chosen or DEFAULT[task]
+    for note in table.notes:
+        say(note)
+    say(f"Read '{table.name}': {len(target):,} rows. Target '{target.name}': {task}, {why}")
+    features = FeatureEncoder.fit(table.frame)
+    X = features.transform(table.frame)
+    for note in features.notes:
+        say(note)
+    say(f"Searching by {chosen.name} on {folds} folds, {X.shape[1]} encoded columns.")
+    progress = Progress(chosen, folds, trials, watch, say)
+    return tune(
+        X,
+        np.asarray(target.to_list()),
+        metric=chosen,
+        cv=folds,
+        trials=trials,
+        budget=watch,
+        listeners=[progress],
+        **options,
+    )
+
+
+def save(found: Tuned, folder: Path, name: str, watch: Budget, command: str) -> Path:
+    """Write the page, the trials as a table, and the network; the path of the page comes back."""
+    page = study_page(
+        found.study,
+        found.selected,
+        metric=found.metric.name,
+        title=name,
+        seconds=watch.elapsed(),
+        stopped=watch.reason,
+        command=command,
+        notes=[found.nested.summary().splitlines()[0]] if found.nested else [],
+        about={"Python": platform.python_version(), "Recipe": str(found.recipe)},
+    )
+
+    def write(partial: Path) -> None:
+        (partial / "study.html").write_text(page, encoding="utf-8")
+        trials_table(found.study).write_csv(partial / "trials.csv")
+        found.trained.save(partial / "network")
+
+    write_whole(folder, write)
+    return folder / "study.html"
+
+
+def trials_table(study: Study) -> pl.DataFrame:
+    """A row for each trial: number, state, value, every parameter and every score."""
+    rows = []
+    for trial in study.trials:
+        row: dict[str, Any] = {"trial": trial.number, "state": trial.state, "value": trial.value}
+        for name in study.space:
+            value = trial.setting.get(name)
+            row[name] = value if isinstance(value, int | float | None) else label(value)
+        row |= {f"score {k}": float(score) for k, score in enumerate(trial.scores, 1)}
+        rows.append(row | {"seconds": trial.seconds, "reason": trial.reason})
+    return pl.from_dicts(rows, infer_schema_length=None)
+
+
+@dataclass
+class Progress:
+    """Says about once a second how the search stands; on a terminal in a single line."""
+
+    metric: Metric
+    folds: int
+    trials: int
+    watch: Budget
+    say: Say
+    every: float = 1.0
+    _begun: float = field(default_factory=time.time)
+    _said: float = 0.0
+    _told: int = 0
+
+    def __call__(self, study: Study, trial: Trial) -> None:
+        """A trial has finished."""
+        now, count = time.time(), len(study.trials)
+        whole = count >= self.trials
+        if count == self._told or (not whole and now < self._said + self.every):
+            return
+        self._said, self._told = now, count
+        if sys.stdout.isatty():
+            print(f"\r{self.line(study)}\033[K", end="\n" if whole else "", flush=True)
+        else:
+            self.say(self.line(study))
+
+    def line(self, study: Study) -> str:
+        """Trials, the best and its interval, runs a second, and the time that is left."""
+        trials = study.trials
+        done = [t for t in trials if t.state == "done"]
+        lost = ", ".join(
+            f"{count} {state}"
+            for state in ("pruned", "failed")
+            if (count := sum(t.state == state for t in trials))
+        )
+        best = ""
+        if done:
+            leader = study.best
+            best = f", best {self.metric.name} {interval(leader.scores, 1 / (self.folds - 1))}"
+        spent = max(time.time() - self._begun, 1e-9)
+        fresh = sum(trial.started >= self._begun for trial in trials)
+        left = (self.trials - len(trials)) * spent / max(fresh, 1)
+        if self.watch.seconds is not None:
+            left = min(left, self.watch.seconds - self.watch.elapsed())
+        return (
+            f"  {len(trials)} of {self.trials} trials{lost and f' ({lost})'}{best}; "
+            f"{fresh * self.folds / spent:.3g} runs a second, about {max(left, 0):.0f} s left"
+        )

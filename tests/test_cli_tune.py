@@ -1,0 +1,144 @@
+"""`minimand tune`: from a table to a chosen setting and a page; bad input is one sentence."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from minimand import cli
+from minimand.fitting import tuned
+from minimand.training import Trained
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def minimand(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """`minimand("tune", "iris")` runs the command: (status, what it said, what it complained)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["minimand", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return run
+
+
+def written(path: Path, rows: int = 60) -> Path:
+    """A table with a column of text, a number with gaps, and two classes."""
+    number = [None if k % 10 == 0 else k % 7 / 7 for k in range(rows)]
+    text = ["red" if k % 3 else "blue" for k in range(rows)]
+    bought = ["yes" if k % 7 > 3 else "no" for k in range(rows)]
+    pl.DataFrame({"size": number, "colour": text, "bought": bought}).write_csv(path)
+    return path
+
+
+def test_a_table_is_searched_and_everything_written(minimand: Command, tmp_path: Path) -> None:
+    table, out, store = written(tmp_path / "shop.csv"), tmp_path / "run", tmp_path / "study.db"
+    options = ("--target", "bought", "--folds", 3, "--sampler", "random", "--storage", store)
+    status, said, complained = minimand("tune", table, *options, "--trials", 3, "--out", out)
+    assert (status, complained) == (0, "")
+    assert re.search(r"  3 of 3 trials, best accuracy \S+ ± \S+; \S+ runs a second", said)
+    assert said.splitlines()[-1] == f"Report: {out / 'study.html'}"
+    assert "accuracy: chosen of 3 settings" in said
+    trials = pl.read_csv(out / "trials.csv")
+    assert trials["trial"].to_list() == [0, 1, 2]
+    assert trials["value"].to_list() == pytest.approx(
+        trials.select(f"score {k}" for k in (1, 2, 3)).mean_horizontal().to_list()
+    )
+    assert "minimand tune" in (out / "study.html").read_text(encoding="utf-8")
+    assert Trained.load(out / "network").finite
+
+    again = tmp_path / "again"
+    status, _, _ = minimand("tune", table, *options, "--trials", 4, "--out", again)
+    assert status == 0
+    assert pl.read_csv(again / "trials.csv").head(3).equals(trials)
+
+
+def test_a_budget_ends_the_search_with_what_it_has(minimand: Command, tmp_path: Path) -> None:
+    table, out = written(tmp_path / "shop.csv"), tmp_path / "run"
+    status, said, _ = minimand(
+        "tune", table, "--target", "bought", "--folds", 3, "--trials", 10_000, "--budget", "3s",
+        "--metric", "auc", "--out", out,
+    )  # fmt: skip
+    assert status == 0
+    assert "of 10000 trials, best auc" in said
+    assert "The search ended early (budget of 3 s spent)" in (out / "study.html").read_text()
+
+
+def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
+    table, out = written(tmp_path / "shop.csv"), tmp_path / "run"
+    arguments = ["tune", table, "--target", "bought", "--folds", 2, "--trials", 10_000]
+    command = [sys.executable, "-m", "minimand", *map(str, [*arguments, "--out", out])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        for line in process.stdout:
+            if "of 10000 trials" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stdout.read()
+    assert process.returncode == 0
+    assert rest.splitlines()[-1] == f"Report: {out / 'study.html'}"
+    assert "The search ended early (Ctrl-C)" in (out / "study.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--target", "boughd"], "bought"),
+        (["--target", "bought", "--metric", "mae"], "metric"),
+        (["--target", "bought", "--metric", "acuracy"], "Accuracy"),
+        (["--target", "bought", "--budget", "soon"], "60s"),
+        (["--target", "bought", "--budget", "0s"], "positive"),
+        (["--target", "bought", "--sampler", "tpee"], "tpe"),
+        (["--target", "bought", "--pruning", "median"], "halving"),
+        (["--target", "bought", "--folds", "1"], "folds"),
+        (["--target", "bought", "--trials", "0"], "trials"),
+        (["--target", "bought", "--jobs", "0"], "jobs"),
+        (["--target", "bought", "--storage", "mongodb://here"], "storage"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    minimand: Command, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    table = written(tmp_path / "shop.csv")
+    before = sorted(tmp_path.rglob("*"))
+    status, _, complained = minimand("tune", table, *arguments)
+    assert status == 2
+    assert complained.count("\n") == 1 and said in complained
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("text", ["", "s", "-5", "5 weeks", "1.2.3"])
+def test_a_time_span_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(Exception, match="budget is"):
+        tuned.seconds(text)
+
+
+def test_the_progress_line_counts_what_was_lost() -> None:
+    from minimand.budget import Budget
+    from minimand.metrics import Metric
+    from minimand.tuning.space import Float
+    from minimand.tuning.study import Study
+
+    lines: list[str] = []
+    study = Study({"x": Float(0.0, 1.0)}, sampler="random", direction="maximize")
+    progress = tuned.Progress(Metric.parse("accuracy"), 2, 4, Budget(), lines.append, every=0.0)
+    results = [([0.5, 0.7], "done"), ((), "pruned"), ((), "failed"), ([0.9, 0.9], "done")]
+    for one, (scores, state) in zip(study.ask(4), results, strict=True):
+        study.tell(one, scores, state=state)  # type: ignore[arg-type]
+        progress(study, study.trials[-1])
+    # 12.706 √((1/2 + 1/1) 0.02), by Student's t with one degree of freedom
+    assert "1 of 4 trials, best accuracy 0.6 ± 2.2;" in lines[0]
+    assert "4 of 4 trials (1 pruned, 1 failed), best accuracy 0.9 ± 0;" in lines[3]
+    assert lines[3].endswith("about 0 s left")

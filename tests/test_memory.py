@@ -1,0 +1,86 @@
+"""What a fit holds at its peak besides the data, measured by the system in a fresh process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import minimand
+
+ROWS, COLUMNS = 200_000, 50
+VECTORS, OF_AN_INTERIOR_POINT = 12, 24
+"""Weights, targets, scores, slopes, curvatures ...: numbers in double precision for every row."""
+
+SLACK = 4_000_000
+CODE = """
+import sys
+from pathlib import Path
+import numpy as np, scipy.sparse
+from minimand.losses import Loss
+from minimand.penalties import Penalty
+from minimand.solvers import Objective, minimise
+
+def held(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+
+loss, penalty, form, dtype, n, p = *sys.argv[1:5], *map(int, sys.argv[5:])
+random = np.random.default_rng(0)
+X = random.standard_normal((n, p), dtype=np.float32)
+if form == "csr":
+    X[random.random((n, p), dtype=np.float32) > 0.2] = 0
+    X = scipy.sparse.csr_array(X.astype(dtype))
+    size = X.data.nbytes + X.indices.nbytes + X.indptr.nbytes
+else:
+    X = np.array(X, dtype=dtype, order=form)
+    size = X.nbytes
+score = X @ np.full(p, 0.1, dtype)
+target = Loss.parse(loss).card.target
+y = random.poisson(np.exp(score)) if target == "count" else score + random.normal(size=n)
+y = np.sign(y) if target == "sign" else y.astype(float)
+objective = Objective(Loss.parse(loss), Penalty.parse(penalty))
+minimise(objective, X[:300], y[:300])  # loads the libraries
+Path("/proc/self/clear_refs").write_text("5")  # the peak is that of now
+before = held("VmRSS")
+assert minimise(objective, X, y).converged
+print(held("VmHWM") - before, size)
+"""
+
+
+@pytest.mark.skipif(
+    not os.access("/proc/self/clear_refs", os.W_OK), reason="only Linux lets a peak be reset"
+)
+@pytest.mark.parametrize(
+    ("form", "dtype"), [("C", "float64"), ("F", "float32"), ("csr", "float64")]
+)
+@pytest.mark.parametrize(
+    ("loss", "strength"),
+    [
+        ("half_squared", 1e-3),
+        ("logistic", 1e-5),
+        ("poisson", 1e-5),
+        ("huber", 1e-5),
+        ("quantile", 0),
+        ("hinge", 1e-5),
+    ],
+)
+def test_a_fit_holds_little_besides_the_data(
+    loss: str, strength: float, form: str, dtype: str
+) -> None:
+    """A fifth of the data, a matrix of the columns, and a dozen numbers for each row."""
+    given = (loss, f"l2(strength={strength})", form, dtype, str(ROWS), str(COLUMNS))
+    source = str(Path(minimand.__file__).parents[1])
+    ended = subprocess.run(
+        [sys.executable, "-c", CODE, *given],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": source, "OMP_NUM_THREADS": "1"},
+    )
+    held, data = map(int, ended.stdout.split())
+    vectors = OF_AN_INTERIOR_POINT if loss == "hinge" else VECTORS
+    assert held < 0.2 * data + 8 * COLUMNS**2 + 8 * vectors * ROWS + SLACK
