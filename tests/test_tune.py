@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from minimand.budget import Budget
 from minimand.data.splits import Fold
-from minimand.errors import ArgumentError, DataError
+from minimand.errors import ArgumentError, DataError, SolverError
 from minimand.losses import CrossEntropy, Squared
 from minimand.metrics import RMSE, Accuracy
 from minimand.networks import MLP, Linear
@@ -132,10 +132,10 @@ def test_a_target_of_numbers_is_predicted_in_its_unit() -> None:
 
 @pytest.mark.parametrize("pruning", ["halving", "hyperband", "asha"])
 def test_pruned_trials_end_early_and_the_finishers_have_scores(pruning: Any) -> None:
-    options = {"trials": 9, "cv": 3, "sampler": "random", "seeds": [1]}
+    options = {"trials": 15, "cv": 3, "sampler": "random", "seeds": [1]}
     found = tune(WINE, KINDS, CLASSIFIER, SPACE, pruning=pruning, **options)
     states = [trial.state for trial in found.study.trials]
-    assert len(states) == 9 and {"done", "pruned"} == set(states)
+    assert len(states) == 15 and {"done", "pruned"} == set(states)
     last = {state: set[float]() for state in states}
     for trial in found.study.trials:
         last[trial.state].add(trial.curve[-1][0])
@@ -197,8 +197,14 @@ def test_bad_questions_are_refused_in_a_sentence(
         tune(WINE, y, network, trials=2, **options)  # type: ignore[arg-type]
 
 
-def test_ctrl_c_is_obeyed_by_the_budget() -> None:
+def test_a_budget_spent_before_the_start_allows_one_batch() -> None:
     spent = Budget()
     spent.interrupted = True
-    with pytest.raises(Exception, match="0 trials"):
-        tune(WINE, KINDS, CLASSIFIER, SPACE, trials=4, budget=spent)
+    found = tune(WINE, KINDS, CLASSIFIER, SPACE, trials=40, cv=2, budget=spent, seeds=[1])
+    assert len(found.study.trials) == 16
+
+
+def test_when_nothing_trains_the_first_reason_is_told() -> None:
+    broken = {"optimizer": Choice(SGD(learning_rate=1e30), SGD(learning_rate=1e35))}
+    with pytest.raises(SolverError, match="none of 2 trials is done: 3 of 3 scores are NaN"):
+        tune(SICK, PROGRESS, REGRESSOR, broken, trials=2, cv=3)

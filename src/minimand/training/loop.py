@@ -27,6 +27,8 @@ from minimand.training.result import Trained
 from minimand.training.sharding import on_devices
 
 HALVINGS = 20
+LONGER = 4
+"""So many times longer chunks may be for members, whose states are dealt out anew for each."""
 
 
 def train(
@@ -184,14 +186,16 @@ def run(
         if starts:
             state = state._replace(**jax.tree.map(_stacked, *(one.last for one in starts)))
         done, state = saved.restored(state)
+        budget.taken = done
         begun, first, lowest, good = time.perf_counter(), done, np.inf, (done, state)
         while done < last and not budget.spent() and np.any(np.asarray(state.status) == RUNNING):
             wanted = min(last, done + chunk, budget.steps or last)
             chunk_begun, ahead = time.perf_counter(), rows.reach(done, wanted)
             before, state = state, rows.advance(state, done, ahead)
             if len(recipes) == 1 and _broken(state):
-                if recipes[0].on_non_finite == "halve" and np.asarray(before.rate)[0] > 0.5**HALVINGS:
-                    done, state = good[0], good[1]._replace(rate=before.rate / 2)
+                rate = np.asarray(before.rate)
+                if recipes[0].on_non_finite == "halve" and rate[0] > 0.5**HALVINGS:
+                    done, state = good[0], good[1]._replace(rate=rate / 2)
                     continue
                 state = rewound(rows.advance, before, state, done)
                 finding = rows.culprit(state)
@@ -213,7 +217,8 @@ def run(
                 if loss < lowest < np.inf:
                     good = (ahead, state)
                 lowest = min(loss, lowest)
-            done, chunk = ahead, next_chunk(ahead - done, steps, now - chunk_begun)
+            share = (now - chunk_begun) / min(len(recipes), LONGER)
+            done, chunk = ahead, next_chunk(ahead - done, steps, share)
             budget.taken = done
         saved.close(done, state)
         if done % steps and not finding:

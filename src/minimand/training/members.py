@@ -66,9 +66,12 @@ class InMemory:
         self._rows = [[jax.device_put(values, to) for values in (X, y)] for to in self._places]
 
     def begin(self) -> State:
-        """The state of every member before its first step."""
-        with single_precision():
-            state: State = begin(self.members, self._rows[0][0], self._constants)
+        """The state of every member before its first step; the steps are compiled meanwhile."""
+        given = self.members, self._rows[0][0], self._constants
+        with single_precision(), ThreadPoolExecutor(1) as other:
+            if not everywhere():
+                other.submit(self._compile, jax.eval_shape(begin, *given))
+            state: State = begin(*given)
         return state
 
     def reach(self, first: int, wanted: int) -> int:
@@ -103,6 +106,10 @@ class InMemory:
         """Keep these members, in this order."""
         self.members = jax.tree.map(lambda leaf: leaf[index], self.members)
         self._constants = self._constants[index]
+
+    def _compile(self, shapes: State) -> None:
+        """Go no step, from a state of zeros."""
+        self.advance(jax.tree.map(lambda of: np.zeros(of.shape, of.dtype), shapes), 0, 0)
 
     def culprit(self, state: State) -> str:
         """The first tensor of the step after `state` that is not finite, in words."""

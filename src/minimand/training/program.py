@@ -63,7 +63,7 @@ class State(NamedTuple):
 @jax.jit
 def begin(members: Member, X: Array, bias: Array) -> State:
     """The state of every member before its first step."""
-    started: State = jax.vmap(_start, in_axes=(0, None, 0))(members, X, bias)
+    started: State = jax.lax.map(lambda own: _start(own[0], X, own[1]), (members, bias))
     return started
 
 

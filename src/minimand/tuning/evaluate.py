@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minimand.arrays import Array
+from minimand.budget import Budget
 from minimand.data.scaling import mean_and_spread
 from minimand.data.splits import Fold
 from minimand.metrics import Metric
@@ -81,10 +82,11 @@ class CrossValidation:
         recipes = [applied(self.recipe, setting) for setting in settings]
         scores = np.full((len(recipes), len(seeds), len(self.folds)), np.nan)
         for group in groups(recipes):
-            places = list(product(group, range(len(seeds)), range(len(self.folds))))
-            runs = [(recipes[k], seeds[seed], fold) for k, seed, fold in places]
-            for place, one in zip(places, self.trained(runs), strict=True):
-                scores[place] = self.judged(one, place[2])
+            # fold by fold, so that a core finds the rows of its next member in its cache
+            places = list(product(range(len(self.folds)), group, range(len(seeds))))
+            runs = [(recipes[k], seeds[seed], fold) for fold, k, seed in places]
+            for (fold, k, seed), one in zip(places, self.trained(runs), strict=True):
+                scores[k, seed, fold] = self.judged(one, fold)
         return list(scores.reshape(len(recipes), -1))
 
     def trained(self, runs: Sequence[tuple[Recipe, int, int]]) -> list[Trained]:
@@ -98,6 +100,7 @@ class CrossValidation:
             [seed for _, seed, _ in runs],
             weight=weight,
             jobs=self.jobs,
+            budget=Budget(),
             progress=False,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -16,6 +17,8 @@ from minimand.tuning.trial import Outcome
 
 ETA = 3
 """At every rung the best third goes on."""
+FINISHERS = 3
+"""So many should reach the last rung at least, so that there is a choice."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class Pruned:
         outcomes = []
         for bracket, some in self._shared_out(settings):
             runs = ByFolds(self.validated, some, self.seed)
-            halved = successive_halving(runs, bracket.rungs, ETA, others=self._others)
+            rungs = bracket.rungs if self.study else bracket.rungs[-_rungs(len(some)) :]
+            halved = successive_halving(runs, rungs, ETA, others=self._others)
             scores = runs.scores()
             outcomes += [
                 Outcome(scores[k], curve)
@@ -71,6 +75,11 @@ def pruned(
     if how == "halving":
         found = found[:1]
     return Pruned(validated, found, seed), sum(bracket.members for bracket in found)
+
+
+def _rungs(settings: int) -> int:
+    """How many rungs leave finishers enough of so many settings."""
+    return 1 + max(0, int(math.log(settings / FINISHERS, ETA)))
 
 
 class ByFolds:

@@ -304,7 +304,8 @@ def _standing(trials: Sequence[Trial], parts: int) -> tuple[list[Trial], np.ndar
     """The trials that are done, one a setting, and their scores [settings, seeds, folds]."""
     done = [t for t in trials if t.state == "done" and np.isfinite(t.scores).all()]
     if not done:
-        raise SolverError(f"none of {plural(len(trials), 'trial')} is done; look at their reasons")
+        why = next((trial.reason for trial in trials if trial.reason), "there are none yet")
+        raise SolverError(f"none of {plural(len(trials), 'trial')} is done: {why}")
     scores = _scores([trial.scores for trial in done], len(done), parts)
     same: dict[Any, list[int]] = {}
     for index, trial in enumerate(done):
