@@ -27,10 +27,10 @@ import minimand
 from minimand.data import Fold
 from minimand.errors import ArgumentError, ArgumentTypeError, DataError, MinimandError, SolverError
 from minimand.fitting.candidates import Affine, Perceptrons
-from minimand.fitting.selection import bootstrap, corrected_interval
 from minimand.losses import Huber, Logistic
 from minimand.metrics import MAE
 from minimand.penalties import L2, Penalty
+from minimand.tuning.interval import bootstrap, corrected_interval
 
 TIMES = {"created", "seconds", "command"}
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         NetworkRegressor,
         PoissonRegressor,
         QuantileRegressor,
+        SearchCV,
         TweedieRegressor,
     )
     from minimand.fitting import Comparison, Fit, compare, fit, load
@@ -25,13 +26,17 @@ if TYPE_CHECKING:
     from minimand.losses import as_keras, as_lightgbm, as_xgboost, loss
     from minimand.solvers import Objective, least_squares, minimise, path, select
     from minimand.training import Recipe, train
+    from minimand.tuning import Choice, Float, Int, Study, minimize, tune
 
 __version__ = "0.1.0"
 __all__ = [
+    "Choice",
     "Comparison",
     "Fit",
+    "Float",
     "GammaRegressor",
     "HuberRegressor",
+    "Int",
     "LinearClassifier",
     "LinearClassifierCV",
     "LinearRegressor",
@@ -42,6 +47,8 @@ __all__ = [
     "PoissonRegressor",
     "QuantileRegressor",
     "Recipe",
+    "SearchCV",
+    "Study",
     "TweedieRegressor",
     "as_keras",
     "as_lightgbm",
@@ -54,10 +61,12 @@ __all__ = [
     "load",
     "loss",
     "minimise",
+    "minimize",
     "path",
     "recommend",
     "select",
     "train",
+    "tune",
 ]
 
 _HOMES = {
@@ -73,6 +82,7 @@ _HOMES = {
         "NetworkRegressor",
         "PoissonRegressor",
         "QuantileRegressor",
+        "SearchCV",
         "TweedieRegressor",
     ),
     "fitting": ("Comparison", "Fit", "compare", "fit", "load"),
@@ -80,8 +90,18 @@ _HOMES = {
     "inference": ("infer",),
     "solvers": ("Objective", "least_squares", "minimise", "path", "select"),
     "training": ("Recipe", "train"),
+    "tuning": ("Choice", "Float", "Int", "Study", "minimize", "tune"),
 }
-_ROOMS = ("losses", "metrics", "networks", "optimizers", "penalties", "schedules", "solvers")
+_ROOMS = (
+    "losses",
+    "metrics",
+    "networks",
+    "optimizers",
+    "penalties",
+    "schedules",
+    "solvers",
+    "tuning",
+)
 
 
 def __getattr__(name: str) -> Any:

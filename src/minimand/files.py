@@ -63,7 +63,7 @@ def write_file(path: Path, content: str | bytes) -> None:
 def sweep(folder: Path) -> None:
     """Remove what processes that are gone left half written in a folder."""
     for path in folder.glob(".*.partial-*"):
-        if not _alive(int(path.name.rpartition("-")[2])):
+        if not runs(int(path.name.rpartition("-")[2])):
             with suppress(OSError):
                 path.unlink() if path.is_file() else shutil.rmtree(path)
 
@@ -80,7 +80,8 @@ def refusal(path: Path) -> Iterator[None]:
         raise FileError(f"cannot write '{path}' ({reason}); choose another place") from None
 
 
-def _alive(process: int) -> bool:
+def runs(process: int) -> bool:
+    """Whether a process of this number runs on this machine."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -17,9 +17,9 @@ from minimand.data import FeatureEncoder, Fold, Table, Task
 from minimand.fitting.bench import Bench
 from minimand.fitting.candidates import Candidate
 from minimand.fitting.question import Question
-from minimand.fitting.selection import Interval, corrected_interval
 from minimand.penalties import Penalty
 from minimand.tuning import Searched
+from minimand.tuning.interval import Interval, corrected_interval
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from minimand.fitting.bench import Bench, Constant, truth_of
 from minimand.fitting.candidates import Outcome
 from minimand.fitting.model import Fitted, Model
 from minimand.fitting.results import Fit
-from minimand.fitting.selection import bootstrap
 from minimand.fitting.study import Say, Study
 from minimand.metrics import Prediction
+from minimand.tuning.interval import bootstrap
 
 
 def refit(studied: Study, watch: Budget, say: Say) -> Fit:

@@ -20,6 +20,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from sqlalchemy import event
 
 from minimand.errors import ArgumentError, FileError
+from minimand.files import runs
 
 Place = str | os.PathLike[str] | None
 PATIENCE = 60.0
@@ -77,7 +78,7 @@ def me() -> str:
 def alive(worker: str, signs: Mapping[str, Any]) -> bool:
     """Whether a worker lives, by its process on this machine and by its last sign of life."""
     host, _, process = worker.rpartition(":")
-    if host == socket.gethostname() and not _runs(int(process)):
+    if host == socket.gethostname() and not runs(int(process)):
         return False
     last = signs.get(f"alive {worker}")
     return last is None or time.time() - last < PATIENCE
@@ -119,13 +120,3 @@ def _take_turns(engine: Any) -> None:
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
