@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import signal
 import subprocess
@@ -11,10 +12,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from sklearn.datasets import load_diabetes
+from sklearn.metrics import r2_score
 
 from minimand import cli
 from minimand.fitting import tuned
-from minimand.training import Trained
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -57,12 +59,27 @@ def test_a_table_is_searched_and_everything_written(minimand: Command, tmp_path:
         trials.select(f"score {k}" for k in (1, 2, 3)).mean_horizontal().to_list()
     )
     assert "minimand tune" in (out / "study.html").read_text(encoding="utf-8")
-    assert Trained.load(out / "network").finite
+    status, said, _ = minimand("predict", out, table)
+    predicted = pl.read_csv(io.StringIO(said))
+    assert status == 0 and predicted.height == 60
+    assert set(predicted["prediction"]) <= {"yes", "no"}
 
     again = tmp_path / "again"
     status, _, _ = minimand("tune", table, *options, "--trials", 4, "--out", again)
     assert status == 0
     assert pl.read_csv(again / "trials.csv").head(3).equals(trials)
+
+
+def test_numbers_are_predicted_as_python_predicts_them(minimand: Command, tmp_path: Path) -> None:
+    """The scale of columns and target is part of the saved model."""
+    out = tmp_path / "run"
+    assert minimand("tune", "diabetes", "--trials", 2, "--folds", 2, "--out", out)[0] == 0
+    X, y = load_diabetes(return_X_y=True, as_frame=True, scaled=True)
+    X.to_csv(tmp_path / "rows.csv", index=False)
+    status, said, _ = minimand("predict", out, tmp_path / "rows.csv")
+    predicted = pl.read_csv(io.StringIO(said))["prediction"].to_numpy()
+    assert status == 0
+    assert r2_score(y, predicted) > 0.4
 
 
 def test_a_budget_ends_the_search_with_what_it_has(minimand: Command, tmp_path: Path) -> None:

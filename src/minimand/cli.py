@@ -180,7 +180,7 @@ def tune(
     command = shlex.join(["minimand", *sys.argv[1:]])
     folder = claim(out, _stem(data))
     with Budget(None if budget is None else tuned.seconds(budget)) as watch:
-        found = tuned.search(
+        found, model = tuned.search(
             table_of(data, target, header),
             metric,
             watch,
@@ -193,14 +193,14 @@ def tune(
             jobs=jobs,
             seed=seed,
         )
-        page = tuned.save(found, folder, _stem(data), watch, command)
+        page = tuned.save(found, model, folder, _stem(data), watch, command)
     say(found.summary())
     say(f"Report: {page}")
 
 
 @app.command()
 def predict(
-    run: Annotated[Path, typer.Argument(help="A run directory that fit wrote.")],
+    run: Annotated[Path, typer.Argument(help="A run directory that fit or tune wrote.")],
     data: Annotated[str, typer.Argument(help="A file with the columns of training.")],
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="The CSV to write.  [default: print]")
@@ -212,9 +212,9 @@ def predict(
 
     from minimand.data import read_table
     from minimand.files import write_file
-    from minimand.fitting import load
+    from minimand.fitting.model import Model
 
-    model = load(run).model
+    model = Model.load(run / "model")
     value, probability, notes = model.predict(
         read_table(data, header=header, need_target=False).frame
     )

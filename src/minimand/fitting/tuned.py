@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,13 +13,16 @@ import numpy as np
 import polars as pl
 
 from minimand.budget import Budget
-from minimand.data import FeatureEncoder, Table, Task, infer_task
+from minimand.data import FeatureEncoder, Table, TargetEncoder, Task, infer_task
 from minimand.errors import ArgumentError
 from minimand.files import write_whole
+from minimand.fitting.model import Fitted, Model
 from minimand.fitting.study import Say
 from minimand.metrics import DEFAULT, Metric
+from minimand.networks.base import Tree
 from minimand.report.study_page import study_page
 from minimand.tuning import Study, Trial, Tuned, tune
+from minimand.tuning.evaluate import Scale
 from minimand.tuning.interval import interval
 from minimand.tuning.space import label
 
@@ -51,8 +54,10 @@ def search(
     folds: int,
     trials: int,
     **options: Any,
-) -> Tuned:
-    """Encode a table and search the settings of the default recipe; `options` go to `tune`.
+) -> tuple[Tuned, Model]:
+    """Encode a table, search the settings of the default recipe, and keep what predicts.
+
+    `options` go to `tune`.
 
     Raises:
         MinimandError: the data or an option cannot be used.
@@ -74,7 +79,7 @@ def search(
         say(note)
     say(f"Searching by {chosen.name} on {folds} folds, {X.shape[1]} encoded columns.")
     progress = Progress(chosen, folds, trials, watch, say)
-    return tune(
+    found = tune(
         X,
         np.asarray(target.to_list()),
         metric=chosen,
@@ -84,10 +89,26 @@ def search(
         listeners=[progress],
         **options,
     )
+    labels = TargetEncoder.fit(target, task)
+    if not labels.classes:
+        labels = replace(labels, center=found.scale.middle, scale=found.scale.width)
+    params = unscaled(found.trained.params, found.scale)
+    state = found.trained.network_state
+    fitted = Fitted(found.recipe.loss, labels, params, found.recipe, state)
+    return found, Model(features, fitted, target.name)
 
 
-def save(found: Tuned, folder: Path, name: str, watch: Budget, command: str) -> Path:
-    """Write the page, the trials as a table, and the network; the path of the page comes back."""
+def unscaled(params: Tree, scale: Scale) -> Tree:
+    """The parameters of a perceptron that takes columns as they come, not yet scaled."""
+    first = params["hidden"]["layer0"]
+    kernel = np.asarray(first["kernel"], dtype=float) / scale.spread[:, None]
+    bias = np.asarray(first["bias"], dtype=float) - scale.centre @ kernel
+    layer = {"kernel": kernel.astype(np.float32), "bias": bias.astype(np.float32)}
+    return params | {"hidden": params["hidden"] | {"layer0": layer}}
+
+
+def save(found: Tuned, model: Model, folder: Path, name: str, watch: Budget, command: str) -> Path:
+    """Write the page, the trials as a table, and the model; the path of the page comes back."""
     page = study_page(
         found.study,
         found.selected,
@@ -103,7 +124,8 @@ def save(found: Tuned, folder: Path, name: str, watch: Budget, command: str) -> 
     def write(partial: Path) -> None:
         (partial / "study.html").write_text(page, encoding="utf-8")
         trials_table(found.study).write_csv(partial / "trials.csv")
-        found.trained.save(partial / "network")
+        (partial / "model").mkdir()
+        model.save(partial / "model")
 
     write_whole(folder, write)
     return folder / "study.html"
