@@ -102,11 +102,11 @@ class Work:
         self.study, self.evaluate, self.trials, self.batch = study, evaluate, trials, batch
 
     def until(self, spent: Callable[[], bool], told: Callable[[], None] = lambda: None) -> bool:
-        """Work until `spent`, for one batch at least; whether there is more to do.
+        """Work until `spent`, if there is any trial by then; whether there is more to do.
 
         `told` is called between batches.
         """
-        while True:
+        while not (spent() and self.study.trials):
             asked = self.study.ask(self.batch, limit=self.trials)
             try:
                 self._evaluate(asked)
@@ -115,12 +115,11 @@ class Work:
                     self.study.release(one)
                 raise
             told()
-            if not asked and not self.study.elsewhere:
-                return False
-            if spent():
-                return True
             if not asked:
+                if not self.study.elsewhere:
+                    return False
                 time.sleep(POLL)
+        return True
 
     def _evaluate(self, asked: Sequence[Asked]) -> None:
         """Tell the scores of all that are asked for, each setting evaluated once."""
