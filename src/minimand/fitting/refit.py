@@ -16,12 +16,12 @@ from minimand.fitting.bench import Bench, Constant, truth_of
 from minimand.fitting.candidates import Outcome
 from minimand.fitting.model import Fitted, Model
 from minimand.fitting.results import Fit
-from minimand.fitting.study import Say, Study
+from minimand.fitting.study import Say, Studied
 from minimand.metrics import Prediction
 from minimand.tuning.interval import bootstrap
 
 
-def refit(studied: Study, watch: Budget, say: Say) -> Fit:
+def refit(studied: Studied, watch: Budget, say: Say) -> Fit:
     """Refit the winner, score it on the test part, and gather the evidence.
 
     Raises:

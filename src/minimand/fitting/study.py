@@ -38,7 +38,7 @@ SEARCH_ALL_FOLDS = 5000
 
 
 @dataclass(frozen=True)
-class Study:
+class Studied:
     """The prepared problem, the candidates ranked best first, and the record of it all."""
 
     table: Table
@@ -50,7 +50,7 @@ class Study:
     record: dict[str, Any]
 
 
-def study(table: Table, question: Question, watch: Budget, say: Say) -> Study:
+def study(table: Table, question: Question, watch: Budget, say: Say) -> Studied:
     """Prepare the table, score every candidate on the same folds, rank and compare them."""
     assert table.target is not None
     target, metric = table.target, question.metric
@@ -89,7 +89,7 @@ def study(table: Table, question: Question, watch: Budget, say: Say) -> Study:
     ranked = _rank(_score_all(question, losses, bench, watch, say))
     record = record_of(table, question, task, why, split, bench, features, baseline, ranked, watch)
     say(_verdict(record))
-    return Study(table, question, features, split, bench, ranked, record)
+    return Studied(table, question, features, split, bench, ranked, record)
 
 
 def _split(truth: Array, task: Task, question: Question) -> Fold:

@@ -12,7 +12,7 @@ from minimand.arrays import Array
 from minimand.errors import ArgumentError, DataError, unknown
 from minimand.inference.design import Design, inverse
 from minimand.inference.families import family_of
-from minimand.inference.family import Family, Rows
+from minimand.inference.family import Family, FittedRows
 from minimand.inference.inputs import Fitted, read
 from minimand.inference.result import Inference
 from minimand.losses import Loss
@@ -179,7 +179,7 @@ def _weighted(weight: Array, values: Array) -> Array:
     return weight.reshape(-1, *[1] * (values.ndim - 1)) * values
 
 
-def _information(design: Design, rows: Rows, bends: Array) -> Array:
+def _information(design: Design, rows: FittedRows, bends: Array) -> Array:
     return design.information(_weighted(rows.weight, bends))
 
 
@@ -194,7 +194,9 @@ def _ridge(design: Design, intercept: bool, outputs: int) -> Array:
     return np.kron(between, design.back.T @ (penalised[:, None] * design.back))
 
 
-def _meat(kind: str, family: Family, rows: Rows, design: Design, bread: Array, df: float) -> Array:
+def _meat(
+    kind: str, family: Family, rows: FittedRows, design: Design, bread: Array, df: float
+) -> Array:
     """The covariance of the gradient, Σ (w ℓ')² x xᵀ, with the correction of its kind."""
     slopes, power = family.gradient(rows), {"HC2": 0.5, "HC3": 1.0}.get(kind, 0.0)
     if power:
@@ -237,7 +239,7 @@ def _dependent(names: tuple[str, ...], design: Design) -> tuple[str, ...]:
 
 
 def _not_a_minimum(
-    family: Family, rows: Rows, design: Design, step: Array, covariance: Array
+    family: Family, rows: FittedRows, design: Design, step: Array, covariance: Array
 ) -> tuple[str, ...]:
     """What the Newton step from the parameters says about them."""
     if not family.smooth:
@@ -268,7 +270,7 @@ def _penalised(penalty: Penalty) -> tuple[str, ...]:
     )
 
 
-def _overdispersed(family: Family, rows: Rows, df: float) -> tuple[str, ...]:
+def _overdispersed(family: Family, rows: FittedRows, df: float) -> tuple[str, ...]:
     if not family.counted(rows):
         return ()
     ratio = family.pearson(rows) / df

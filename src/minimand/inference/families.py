@@ -11,7 +11,7 @@ from scipy import special
 
 from minimand.arrays import Array
 from minimand.errors import ArgumentError, DataError
-from minimand.inference.family import Family, Rows
+from minimand.inference.family import Family, FittedRows
 from minimand.losses import (
     Absolute,
     BinaryCrossEntropy,
@@ -39,13 +39,13 @@ class Gaussian(Family):
     def variance(self, mean: Array) -> Array:
         return np.ones_like(mean)
 
-    def log_likelihood(self, rows: Rows, dispersion: float) -> float:
+    def log_likelihood(self, rows: FittedRows, dispersion: float) -> float:
         """At the most likely dispersion, Σ w r² / n."""
         spread = np.log(2 * np.pi * self.pearson(rows) / rows.count)
         precision = 0.0 if rows.frequency else np.sum(np.log(rows.weight))
         return float(0.5 * (precision - rows.count * (spread + 1)))
 
-    def null(self, rows: Rows, constant: bool) -> Array:
+    def null(self, rows: FittedRows, constant: bool) -> Array:
         return super().null(rows, constant) if constant else rows.offset
 
 
@@ -66,7 +66,7 @@ class Binomial(Family):
                 f"{self.loss} is a likelihood only with pos_weight=1; weigh rows by weight instead"
             )
 
-    def counted(self, rows: Rows) -> bool:
+    def counted(self, rows: FittedRows) -> bool:
         return bool(np.any((rows.target > 0) & (rows.target < 1)))
 
     def variance(self, mean: Array) -> Array:
@@ -79,7 +79,7 @@ class Binomial(Family):
 class Signs(Binomial):
     """Classes written as -1 and +1."""
 
-    def pearson(self, rows: Rows) -> float:
+    def pearson(self, rows: FittedRows) -> float:
         odds = np.exp(-np.where(rows.target > 0, 1.0, -1.0) * rows.score)
         return float(rows.weight @ odds)
 
@@ -100,17 +100,17 @@ class Multinomial(Family):
                 f"rows by weight instead"
             )
 
-    def gradient(self, rows: Rows) -> Array:
+    def gradient(self, rows: FittedRows) -> Array:
         return super().gradient(rows)[:, 1:]
 
-    def curvature(self, rows: Rows) -> Array:
+    def curvature(self, rows: FittedRows) -> Array:
         return super().curvature(rows)[:, 1:, 1:]
 
-    def pearson(self, rows: Rows) -> float:
+    def pearson(self, rows: FittedRows) -> float:
         p = np.take_along_axis(self.mean(rows), rows.target[:, None], axis=1)[:, 0]
         return float(rows.weight @ (1 / p - 1))
 
-    def null(self, rows: Rows, constant: bool) -> Array:
+    def null(self, rows: FittedRows, constant: bool) -> Array:
         share = class_shares(rows.target, rows.weight, rows.score.shape[1])
         return np.tile(np.log(np.maximum(share, 1e-300)), (len(rows.target), 1))
 
@@ -118,7 +118,7 @@ class Multinomial(Family):
 class LogLink(Family):
     """A family whose score is the logarithm of the mean."""
 
-    def expected(self, rows: Rows) -> Array:
+    def expected(self, rows: FittedRows) -> Array:
         mean = self.mean(rows)
         return mean**2 / self.variance(mean)
 
@@ -133,7 +133,7 @@ class PoissonFamily(LogLink):
 
     name, endless = "Poisson", True
 
-    def counted(self, rows: Rows) -> bool:
+    def counted(self, rows: FittedRows) -> bool:
         return True
 
     def variance(self, mean: Array) -> Array:
@@ -160,7 +160,7 @@ class GammaFamily(LogLink):
     def variance(self, mean: Array) -> Array:
         return mean**2
 
-    def log_density(self, rows: Rows, dispersion: Array) -> Array:
+    def log_density(self, rows: FittedRows, dispersion: Array) -> Array:
         y, shape = rows.target, 1 / dispersion
         own = shape * np.log(shape * y) - np.log(y) - special.gammaln(shape)
         return own - shape * self.loss.value(rows.score, y)
@@ -174,7 +174,7 @@ class InverseGaussianFamily(LogLink):
     def variance(self, mean: Array) -> Array:
         return mean**3
 
-    def log_density(self, rows: Rows, dispersion: Array) -> Array:
+    def log_density(self, rows: FittedRows, dispersion: Array) -> Array:
         y = rows.target
         own = np.log(2 * np.pi * dispersion * y**3)
         return -0.5 * own - (self.loss.value(rows.score, y) + 0.5 / y) / dispersion
@@ -188,7 +188,7 @@ class TweedieFamily(LogLink):
     def variance(self, mean: Array) -> Array:
         return mean**self.loss.power  # type: ignore[attr-defined]
 
-    def log_density(self, rows: Rows, dispersion: Array) -> Array:
+    def log_density(self, rows: FittedRows, dispersion: Array) -> Array:
         """By Wright's Bessel function: Dunn and Smyth (2005), eq. 5."""
         y, p = rows.target, self.loss.power  # type: ignore[attr-defined]
         above = np.where(y > 0, y, 1.0)
@@ -203,7 +203,7 @@ class Robust(Family):
 
     likelihood = False
 
-    def modelled(self, rows: Rows) -> Array:
+    def modelled(self, rows: FittedRows) -> Array:
         return rows.repeats / rows.weight
 
 
@@ -218,14 +218,14 @@ class QuantileFamily(Robust):
     name, student, smooth = "Quantile", True, False
     studentised = ("observed", "expected", "sandwich", "HC0", "HC1", "HC2", "HC3")
 
-    def curvature(self, rows: Rows) -> Array:
+    def curvature(self, rows: FittedRows) -> Array:
         density = np.average(self._densities(rows), weights=rows.repeats)
         return np.full(len(rows.target), density)
 
-    def bread(self, rows: Rows, kind: str) -> Array:
+    def bread(self, rows: FittedRows, kind: str) -> Array:
         return self._densities(rows) if kind == "sandwich" else self.curvature(rows)
 
-    def factor(self, rows: Rows, df: float) -> float:
+    def factor(self, rows: FittedRows, df: float) -> float:
         """τ (1 - τ) / f(0)²."""
         return float(self._level * (1 - self._level) / self.curvature(rows)[0] ** 2)
 
@@ -233,7 +233,7 @@ class QuantileFamily(Robust):
     def _level(self) -> float:
         return float(getattr(self.loss, "level", 0.5))
 
-    def _densities(self, rows: Rows) -> Array:
+    def _densities(self, rows: FittedRows) -> Array:
         """What each residual adds to the density at 0: the kernel over its width."""
         r, often = rows.target - rows.score, np.rint(rows.repeats).astype(int)
         n, level = rows.count, self._level
@@ -263,7 +263,7 @@ class HuberFamily(Robust):
 
     name = "Huber"
 
-    def factor(self, rows: Rows, df: float) -> float:
+    def factor(self, rows: FittedRows, df: float) -> float:
         """K² Σ ψ² / (n - p) / mean(ψ')²: H1 of Huber (1981), eq. 7.6.16."""
         often, p = rows.repeats, rows.count - df
         slopes, bends = self.gradient(rows), self.curvature(rows)

@@ -13,7 +13,7 @@ from minimand.losses.regression import ResidualLoss
 
 
 @dataclass(frozen=True)
-class Rows:
+class FittedRows:
     """What a fit made of its rows: targets, scores, weights.
 
     `count` is how many observations they stand for, `frequency` whether a weight says how often a
@@ -51,35 +51,35 @@ class Family:
     def check(self) -> None:
         """Raise `ArgumentError` if the loss has settings that no likelihood has."""
 
-    def gradient(self, rows: Rows) -> Array:
+    def gradient(self, rows: FittedRows) -> Array:
         """∂/∂score of `unit` times the loss: [n], or [n, K - 1] for scores beside class 0's."""
         return self.unit * self.loss.gradient(rows.score, rows.target)
 
-    def curvature(self, rows: Rows) -> Array:
+    def curvature(self, rows: FittedRows) -> Array:
         """The observed information of each row: [n], or [n, K - 1, K - 1]."""
         return self.unit * self.loss.curvature(rows.score, rows.target)
 
-    def bread(self, rows: Rows, kind: str) -> Array:
+    def bread(self, rows: FittedRows, kind: str) -> Array:
         """The information of each row that a sandwich of that kind inverts."""
         return self.curvature(rows)
 
-    def expected(self, rows: Rows) -> Array:
+    def expected(self, rows: FittedRows) -> Array:
         """The expected information of each row; the observed one where the two agree."""
         return self.curvature(rows)
 
-    def modelled(self, rows: Rows) -> Array:
+    def modelled(self, rows: FittedRows) -> Array:
         """The information of each row that the model-based covariance inverts."""
         return self.curvature(rows)
 
-    def factor(self, rows: Rows, df: float) -> float:
+    def factor(self, rows: FittedRows, df: float) -> float:
         """What the inverted information is multiplied by: the dispersion φ."""
         return self.pearson(rows) / df if self.dispersed else 1.0
 
-    def counted(self, rows: Rows) -> bool:
+    def counted(self, rows: FittedRows) -> bool:
         """Whether targets are counts whose variance the family fixes."""
         return False
 
-    def mean(self, rows: Rows) -> Array:
+    def mean(self, rows: FittedRows) -> Array:
         """The mean of every target."""
         return self.loss.response(rows.score)
 
@@ -87,12 +87,12 @@ class Family:
         """The variance of a target with that mean, for φ = 1."""
         raise NotImplementedError
 
-    def pearson(self, rows: Rows) -> float:
+    def pearson(self, rows: FittedRows) -> float:
         """Pearson's χ²: Σ w (y - μ)² / V(μ)."""
         mean = self.mean(rows)
         return float(rows.weight @ (np.square(rows.target - mean) / self.variance(mean)))
 
-    def cost(self, rows: Rows) -> float:
+    def cost(self, rows: FittedRows) -> float:
         """Σ w times the loss, in units of -φ log p."""
         return float(rows.weight @ (self.unit * self.loss.value(rows.score, rows.target)))
 
@@ -100,14 +100,14 @@ class Family:
         """The least loss of every target, at a score of its own: the saturated model."""
         return 0.0 * target
 
-    def deviance(self, rows: Rows) -> float:
+    def deviance(self, rows: FittedRows) -> float:
         """2 Σ w (ℓ - the least ℓ); for a loss without likelihood Σ w ℓ."""
         if not self.likelihood:
             return self.cost(rows)
         spare = self.loss.value(rows.score, rows.target) - self.least(rows.target)
         return float(2 * self.unit * (rows.weight @ spare))
 
-    def log_likelihood(self, rows: Rows, dispersion: float) -> float:
+    def log_likelihood(self, rows: FittedRows, dispersion: float) -> float:
         """The log-likelihood at that dispersion; a precision weight divides the dispersion."""
         if rows.frequency:
             return float(
@@ -115,7 +115,7 @@ class Family:
             )
         return float(np.sum(self.log_density(rows, dispersion / rows.weight)))
 
-    def log_density(self, rows: Rows, dispersion: Array) -> Array:
+    def log_density(self, rows: FittedRows, dispersion: Array) -> Array:
         """log p of every target."""
         cost = self.unit * self.loss.value(rows.score, rows.target)
         return -(cost + self.dropped(rows.target)) / dispersion
@@ -124,7 +124,7 @@ class Family:
         """The terms of -log p that the loss leaves out."""
         return 0.0 * target
 
-    def null(self, rows: Rows, constant: bool) -> Array:
+    def null(self, rows: FittedRows, constant: bool) -> Array:
         """The scores of the model with nothing but a constant (and the offset)."""
         loss, target, offset, weight = self.loss, rows.target, rows.offset, rows.weight
         if isinstance(loss, ResidualLoss):

@@ -11,7 +11,7 @@ import scipy.sparse
 
 from minimand.arrays import Array
 from minimand.errors import ArgumentError, ArgumentTypeError, DataError, ShapeError
-from minimand.inference.family import Rows
+from minimand.inference.family import FittedRows
 from minimand.losses import Loss
 
 
@@ -24,7 +24,7 @@ class Fitted:
 
     names: tuple[str, ...]
     X: Any
-    rows: Rows
+    rows: FittedRows
     beta: Array
 
 
@@ -76,7 +76,7 @@ def read(
     else:
         y, score = y.astype(float), score[:, 0] + offset
     count = float(weight.sum()) if frequency else float(len(y))
-    rows = Rows(y, score, weight, offset, count, frequency)
+    rows = FittedRows(y, score, weight, offset, count, frequency)
     return Fitted(("intercept", *names) if intercept else names, X, rows, beta)
 
 

@@ -39,7 +39,7 @@ Listener = Callable[[Any, Trial], None]
 """Hears the study and a trial that has finished."""
 
 
-class Study(Protocol):
+class Trials(Protocol):
     """What a worker must know of a `minimand.tuning.study.Study`."""
 
     @property
@@ -74,7 +74,7 @@ class Study(Protocol):
 
 
 def execute(
-    study: Study,
+    study: Trials,
     evaluate: Evaluate,
     trials: int,
     batch: int,
@@ -98,7 +98,7 @@ def execute(
 class Work:
     """What a worker has to do."""
 
-    def __init__(self, study: Study, evaluate: Evaluate, trials: int, batch: int) -> None:
+    def __init__(self, study: Trials, evaluate: Evaluate, trials: int, batch: int) -> None:
         self.study, self.evaluate, self.trials, self.batch = study, evaluate, trials, batch
 
     def until(self, spent: Callable[[], bool], told: Callable[[], None] = lambda: None) -> bool:
@@ -159,7 +159,7 @@ class Work:
 class News:
     """Tells the listeners of every trial that has finished since it was made."""
 
-    def __init__(self, study: Study, listeners: Sequence[Listener]) -> None:
+    def __init__(self, study: Trials, listeners: Sequence[Listener]) -> None:
         self._study, self._listeners = study, listeners
         self._known = {trial.number for trial in study.trials} if listeners else set()
 
@@ -181,7 +181,7 @@ class Deaths:
         SolverError: there are too many.
     """
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Trials) -> None:
         self._study, self._done, self._row = study, 0, 0
 
     def another(self, last_words: str) -> None:
@@ -333,7 +333,7 @@ def _shift(message: bytes) -> bool:
     return work.until(Budget(SHIFT).spent)
 
 
-def _message(work: Work, study: Study) -> bytes:
+def _message(work: Work, study: Trials) -> bytes:
     """The work for another process; functions defined in a notebook or a script can go, too."""
     import cloudpickle
 
