@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
+from scipy.linalg.lapack import dpotrf, dtrtri
 
 from minimand.arrays import Array
 from minimand.losses import (
@@ -98,8 +98,8 @@ def smooth_gap(problem: Problem, point: Point) -> float:
     u, pulled = z, point.gradient.copy()
     pulled[:-1] -= problem.penalty.slope(kernel)
     if np.any(np.abs(pulled[-1]) > BALANCED * problem.scale[-1]):
-        u = balanced(problem, z)
-        pulled = problem.design.pull(problem.slopes(u))
+        u, slopes = balanced(problem, z, pulled[-1])
+        pulled = problem.design.pull(slopes)
         if np.any(np.abs(pulled[-1]) > BALANCED * problem.scale[-1]):
             return np.inf
     share = 1.0
@@ -110,10 +110,12 @@ def smooth_gap(problem: Problem, point: Point) -> float:
         u = u if problem.objective.settles else _shrunk(problem, u, share)
     apart = 0.0
     if problem.objective.settles:  # a norm of the residuals: any share of its slopes will do
-        residual = z - problem.y[:, None]
-        apart = max(point.cost - share * float(np.sum(problem.slopes(u) * residual)), 0.0)
+        if u is z:
+            slopes = problem.reduced(slice(None), z, point.loss or problem.loss)[1]
+        apart = max(point.cost - share * float(np.sum(slopes * (z - problem.y[:, None]))), 0.0)
     elif u is not z:  # Σ s (ℓ(z) - ℓ(u)) - α (z - u), which is never negative
-        apart = max(point.cost - problem.cost(u) - float(np.sum(problem.slopes(u) * (z - u))), 0.0)
+        cost, slopes = problem.reduced(slice(None), u, problem.loss)
+        apart = max(point.cost - cost - float(np.sum(slopes * (z - u))), 0.0)
     return apart + _penalty_gap(problem, kernel, share * pulled[:-1])
 
 
@@ -134,7 +136,6 @@ def curvature_bound(problem: Problem, point: Point) -> float:
         return np.inf
     some = slice(None, None, max(1, design.rows // max(SHOWN, PER_COLUMN * design.columns)))
     rows = design.dense(some)
-    rows[:, :-1][:, design.constant] = 0.0
     bends = problem.bends(problem.columns(point.scores)[some], some)[:, 0, 0]
     bent = np.sqrt(bends)[:, None] * rows
     B = bent.T @ bent
@@ -142,18 +143,19 @@ def curvature_bound(problem: Problem, point: Point) -> float:
     size = np.sqrt(np.where(B.diagonal() > 0, B.diagonal(), np.inf))
     B /= np.outer(size, size)
     np.einsum("ii->i", B)[...] = np.where(np.isinf(size), 1.0, 1.0 - len(B) * ROUNDING)
-    try:
-        factor = np.linalg.cholesky(B)
-    except np.linalg.LinAlgError:
+    factor, failed = dpotrf(B, lower=1)
+    if failed:
         return np.inf
-    whitened = scipy.linalg.solve_triangular(
-        factor, np.vstack([point.gradient[:, 0], rows]).T / size[:, None], lower=True
-    )
-    square, *reach = np.einsum("ij,ij->j", whitened, whitened)
-    t = float(np.sqrt(square * max(reach))) if isinstance(loss, CONCORDANT) else 0.0
+    whiten = (dtrtri(factor, lower=1)[0] / size).T
+    square = float(np.sum(np.square(point.gradient[:, 0] @ whiten)))
+    reach, t = 0.0, 0.0
+    if isinstance(loss, CONCORDANT):
+        whitened = rows @ whiten
+        reach = float(np.max(np.einsum("ij,ij->i", whitened, whitened)))
+        t = float(np.sqrt(square * reach))
     if t < 1e-3:  # the bound over ½ ν² is 1 + t / 3 + t² / 6 + ...
-        return float(0.5 * square * (1 + t))
-    return float((t + (1 - t) * np.log1p(-t)) / max(reach)) if t < 1 else np.inf
+        return 0.5 * square * (1 + t)
+    return float((t + (1 - t) * np.log1p(-t)) / reach) if t < 1 else np.inf
 
 
 def piecewise_gap(problem: Problem, point: Point, duals: Array) -> float:
@@ -203,19 +205,21 @@ def _penalty_gap(problem: Problem, kernel: Array, pulled: Array) -> float:
     return max(float(gap), 0.0)
 
 
-def balanced(problem: Problem, z: Array) -> Array:
-    """The scores shifted, each output by one number, until their slopes sum to 0.
+def balanced(problem: Problem, z: Array, total: Array) -> tuple[Array, Array]:
+    """(scores, slopes): the scores shifted, each output by one number, until their slopes sum to 0.
 
-    A sample tells how they bend: that decides how fast, and not where to.
+    `total` is the sum of those at z. A sample tells how they bend: that decides how fast, and not
+    where to.
     """
     some = slice(None, None, max(1, len(z) // SAMPLE))
     bend = problem.bends(z[some], some).sum(axis=0) / problem.weight[some].sum()
     for _ in range(50):
-        total = problem.slopes(z).sum(axis=0)
+        z = z - np.linalg.lstsq(bend, total)[0]
+        slopes = problem.slopes(z)
+        total = slopes.sum(axis=0)
         if np.all(np.abs(total) <= BALANCED / 2 * problem.scale[-1]):
             break
-        z = z - np.linalg.lstsq(bend, total)[0]
-    return z
+    return z, slopes
 
 
 def _shrunk(problem: Problem, u: Array, share: float) -> Array:

@@ -99,7 +99,8 @@ class Quadratic:
         mean = self.bends @ X / total if self.part.intercept else np.zeros(X.shape[1])
         residual = -self.slopes / self.bends
         level = self.bends @ residual / total if self.part.intercept else 0.0
-        linear = X @ self.start - mean @ self.start
+        linear = self.part.push(np.append(self.start, 0.0)[:, None])[:, 0]
+        linear -= (mean - self.part.centre) @ self.start
         target = root * (residual - level + linear)
         dtype = np.float32 if gap > SINGLE * (target @ target) else np.float64
         columns = np.empty(X.shape, dtype, order="F")

@@ -12,6 +12,9 @@ from minimand.budget import Budget
 from minimand.solvers.base import History, Run
 from minimand.solvers.problem import Point, Problem
 
+MARGIN = 100
+"""By how many times a step may leave more than the squared share of the last promises."""
+
 
 class Direction:
     """Where to go from a point."""
@@ -115,17 +118,19 @@ class Decrement:
 class DecrementAhead(Decrement):
     """What will be left after one more step, if that gains at least as large a share as the last.
 
-    The step is taken, too: `descend` ends with it.
+    Once each step squares the share that the one before has left, the next is taken to do so, too.
+    The step is taken: `descend` ends with it.
     """
 
-    before = 0.0
+    before, share = 0.0, 1.0
 
     def __call__(self, problem: Problem, point: Point, step: Array) -> float:
         """The decrement, times what the last step has left of it."""
         left = super().__call__(problem, point, step)
-        share = min(left / self.before, 1.0) if self.before else 1.0
+        last, self.share = self.share, min(left / self.before, 1.0) if self.before else 1.0
         self.before = left
-        return left * share
+        squares = last < 0.1 and self.share < 10 * last**2
+        return left * self.share * (min(MARGIN * self.share, 1.0) if squares else 1.0)
 
 
 def descend(

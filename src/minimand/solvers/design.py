@@ -14,7 +14,7 @@ from minimand.errors import DataError
 Visit = Callable[[slice, Array], Array]
 """(rows, scores of those rows [m, K]) ↦ slopes [m, K]."""
 
-BLOCK, LITTLE = 1 << 17, 1 << 14
+BLOCK, LITTLE = 1 << 17, 1 << 16
 """Numbers in a block: few enough to stay in the cache between a product and its transpose; numbers
 of which a copy costs less than the calls that it saves."""
 PIECE = 1 << 18
@@ -51,7 +51,12 @@ class Design:
 
     def dense(self, rows: Any) -> Array:
         """Those rows of Z, dense: [m, p + 1]."""
-        raise NotImplementedError
+        chosen = _dense(self.X[rows])
+        Z = np.empty((len(chosen), self.columns + 1), order="F")
+        np.subtract(chosen, self.centre, out=Z[:, :-1])
+        Z[:, -1] = self.intercept
+        Z[:, np.flatnonzero(self.constant)] *= 0.0  # but NaN stays
+        return Z
 
     def take(self, rows: Array) -> Self:
         """Those rows, about the same centre."""
@@ -61,7 +66,9 @@ class Design:
         return part
 
     def pick(self, columns: Array) -> Self:
-        """Those columns, about the same centre."""
+        """Those columns, in order, about the same centre."""
+        if len(columns) == self.columns:
+            return self
         part = copy(self)
         part.X, part.columns = self.X[:, columns], len(columns)
         part.origin, part.centre = self.origin[columns], self.centre[columns]
@@ -197,10 +204,11 @@ class Design:
 
     def _pulled(self, sums: Array, totals: Array) -> Array:
         """Zᵀ s of Xᵀ s and Σ s."""
-        last = totals if self.intercept else np.zeros_like(totals)
-        sums = sums - np.outer(self.centre, totals)
-        sums[self.constant] = 0.0
-        return np.vstack([sums, last])
+        pulled = np.empty((self.columns + 1, len(totals)))
+        np.subtract(sums, self.centre[:, None] * totals, out=pulled[:-1])
+        pulled[:-1][self.constant] = 0.0
+        pulled[-1] = totals * self.intercept
+        return pulled
 
 
 class Dense(Design):
@@ -232,10 +240,6 @@ class Dense(Design):
             rows = slice(start, start + step)
             yield rows, np.asarray(self.X[rows], dtype=np.float64)
 
-    def dense(self, rows: Any) -> Array:
-        chosen = self.X[rows]
-        return np.column_stack([chosen - self.centre, np.full(len(chosen), float(self.intercept))])
-
     def scaled(self, block: Array, by: Array, dtype: Any) -> Array:
         return np.multiply(block, by, dtype=dtype, casting="same_kind")
 
@@ -257,9 +261,16 @@ class Small(Dense):
     def Z(self) -> Array:
         """Z, of the X that is there now."""
         if not hasattr(self, "held") or self.held[0] is not self.X:
-            self.held = self.X, self.dense(slice(None))
-            self.held[1][:, :-1][:, self.constant] *= 0.0  # but NaN stays
+            self.held = self.X, super().dense(slice(None))
         return self.held[1]
+
+    def dense(self, rows: Any) -> Array:
+        return self.Z[rows]
+
+    def take(self, rows: Array) -> Self:
+        part = super().take(rows)
+        part.held = part.X, self.Z[rows]
+        return part
 
     def push(self, theta: Array) -> Array:
         self.readings += 1
@@ -304,10 +315,6 @@ class Sparse(Design):
     def blocks(self) -> Iterator[tuple[slice, Any]]:
         self.readings += 1
         yield slice(0, self.rows), self.X
-
-    def dense(self, rows: Any) -> Array:
-        chosen = self.X[rows].toarray()
-        return np.column_stack([chosen - self.centre, np.full(len(chosen), float(self.intercept))])
 
     def scaled(self, block: Any, by: Array, dtype: Any) -> Any:
         return block.multiply(by).tocsr().astype(dtype, copy=False)

@@ -38,16 +38,16 @@ class Polish:
         self.inner = 0 if hasattr(problem.design.X, "nnz") else MANY + 1
 
     def __call__(
-        self, part: Design, names: Array, theta: Array, scores: Array, wanted: float
+        self, names: Array, theta: Array, scores: Array, wanted: float
     ) -> tuple[Array, Array]:
         """(θ, scores) lower than before, with the same or more zeros.
 
-        θ [m + 1, K] belongs to the columns of `part`, whose indices are `names`. Parameters that
-        would change their sign become zero. Ends when a step promises less than `wanted`.
+        θ [m + 1, K] belongs to the columns whose indices are `names`. Parameters that would change
+        their sign become zero. Ends when a step promises less than `wanted`.
         """
         problem, bend, corner = self.problem, self.penalty.bend(), self.penalty.corner
         rows = np.flatnonzero(theta[:-1].any(axis=1))
-        part, names = part.pick(rows), np.append(names[rows], INTERCEPT)
+        part, names = problem.design.pick(names[rows]), np.append(names[rows], INTERCEPT)
         rows = np.append(rows, len(theta) - 1)
         theta, w = theta.copy(), theta[rows]
         value = problem.cost(scores) + self.penalty.of(w[:-1])

@@ -184,7 +184,7 @@ class Problem:
         def visit(rows: slice, linear: Array) -> Array:
             nonlocal cost
             scores[rows] = linear if self.offset is None else linear + self.offset[rows, None]
-            value, slopes = self._reduced(rows, scores[rows], self.loss)
+            value, slopes = self.reduced(rows, scores[rows], self.loss)
             cost += value
             return slopes
 
@@ -200,7 +200,7 @@ class Problem:
     def _at(self, theta: Array, scores: Array) -> Point:
         """The point θ of known scores [n, K]."""
         loss = self.row_loss(self._taken(scores), self.y, self.weight)
-        cost, slopes = self._reduced(slice(None), scores, loss)
+        cost, slopes = self.reduced(slice(None), scores, loss)
         point = self._made(theta, scores, cost, self.design.pull(slopes))
         return replace(point, loss=loss)
 
@@ -347,7 +347,7 @@ class Problem:
         """Scores [n, K] as the loss takes them."""
         return scores if self.loss.score_axes else scores[:, 0]
 
-    def _reduced(self, rows: slice, scores: Array, loss: Loss) -> tuple[float, Array]:
+    def reduced(self, rows: slice, scores: Array, loss: Loss) -> tuple[float, Array]:
         """(weighted sum of the loss, weighted slopes [m, K]) of some rows."""
         taken, y, weight = self._taken(scores), self.y[rows], self.weight[rows]
         values, slopes = loss.value_and_gradient(taken, y)

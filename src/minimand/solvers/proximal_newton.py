@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
@@ -102,7 +103,7 @@ class ProximalNewton(Solver):
 
     def _rounds(self, problem: Problem, history: History, budget: Budget) -> Run:
         """Rounds from the start of the problem."""
-        state = State(problem)
+        state = Working(problem)
         small = problem.design.rows * problem.design.columns <= SMALL
         tolerance = self.tolerance * (EXTRA if small else 1.0)
         share, last = SHARE, (np.inf, np.inf)
@@ -147,7 +148,7 @@ def at_once(problem: Problem, history: History) -> Array | None:
     return theta
 
 
-class State:
+class Working:
     """A point θ with its scores, and the gradient that says which columns to work with."""
 
     def __init__(self, problem: Problem):
@@ -185,18 +186,18 @@ class State:
     def advance(self, gap: float, share: float, tolerance: float, budget: Budget) -> None:
         """Minimise over a working set until a share of the gap is left there."""
         problem, rows = self.problem, self._working_set()
-        part = problem.design.pick(rows) if len(rows) < len(self.theta) - 1 else problem.design
-        work = Work(problem, part, self.theta[[*rows, -1]], self.scores, self.penalty.on(rows))
+        here = np.append(rows, -1)
+        work = Work(problem, rows, self.theta[here], self.scores, self.penalty.on(rows))
         before = work.value
         if self.penalty.separable and (gap <= CLOSE * self.unit or share < SHARE):
             wanted = 1e-2 * tolerance**2 * self.unit
             work.enter(np.flatnonzero(self._broken()[rows] > 0), wanted, budget)
-            work.theta, work.scores = self.polish(part, rows, work.theta, work.scores, wanted)
+            work.theta, work.scores = self.polish(rows, work.theta, work.scores, wanted)
             work.value = work.height(work.theta, work.scores)
         if not work.value < before:
             work.descend(share * gap, budget)
         work.balance()
-        self.theta[[*rows, -1]], self.scores, self.value = work.theta, work.scores, work.value
+        self.theta[here], self.scores, self.value = work.theta, work.scores, work.value
         self.gradient = problem.design.pull(problem.slopes(self.scores))
         self.gradient[:-1] += self.penalty.slope(self.theta[:-1])
 
@@ -219,14 +220,19 @@ class State:
 
 
 class Work:
-    """The problem on the columns of `part`: θ [m + 1, K], and the scores of all rows."""
+    """The problem on m of the columns: θ [m + 1, K], and the scores of all rows."""
 
     def __init__(
-        self, problem: Problem, part: Design, theta: Array, scores: Array, penalty: Penalty
+        self, problem: Problem, columns: Array, theta: Array, scores: Array, penalty: Penalty
     ):
-        self.problem, self.part, self.penalty = problem, part, penalty
+        self.problem, self.columns, self.penalty = problem, columns, penalty
         self.theta, self.scores = theta, scores
         self.value = self.height(theta, scores)
+
+    @cached_property
+    def part(self) -> Design:
+        """The columns, which are copied."""
+        return self.problem.design.pick(self.columns)
 
     def descend(self, gap: float, budget: Budget) -> None:
         """Sweep over the outputs until about a gap is left here."""
@@ -237,10 +243,9 @@ class Work:
     def enter(self, new: Array, gap: float, budget: Budget) -> None:
         """Descend in some columns alone."""
         if len(new):
-            rows = [*new, -1]
-            alone = Work(
-                self.problem, self.part.pick(new), self.theta[rows], self.scores, self.penalty
-            )
+            rows = np.append(new, -1)
+            columns, theta = self.columns[new], self.theta[rows]
+            alone = Work(self.problem, columns, theta, self.scores, self.penalty)
             alone.descend(gap, budget)
             self.theta[rows], self.scores = alone.theta, alone.scores
             self.value = self.height(self.theta, self.scores)
@@ -269,7 +274,7 @@ class Work:
 
     def balance(self) -> None:
         """Shift the intercepts until the slopes of every output sum to 0."""
-        if not self.part.intercept:
+        if not self.problem.objective.intercept:
             return
         for _ in range(BALANCING):
             slopes = self.problem.slopes(self.scores)

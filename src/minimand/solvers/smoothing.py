@@ -147,9 +147,10 @@ def _round(problem: Problem, state: _State, width: float, budget: Budget) -> _St
         budget=budget,
     )
     ends = run.theta if run.ahead is None else run.ahead
-    scores = problem.columns(smooth.at(ends).scores)
+    reached = smooth.at(ends)
+    scores = problem.columns(reached.scores)
     if problem.objective.intercept:
-        scores = balanced(smooth, scores)
+        scores = balanced(smooth, scores, reached.gradient[-1])[0]
     duals = loss.duals(loss.form.apart(scores, problem.y), slice(None))
     theta, kernel = ends.copy(), ends[:-1]
     theta[:-1] = penalty.rounded(kernel)

@@ -69,7 +69,7 @@ class InMemory:
         """The state of every member before its first step; the steps are compiled meanwhile."""
         given = self.members, self._rows[0][0], self._constants
         with single_precision(), ThreadPoolExecutor(1) as other:
-            if not everywhere():
+            if not everywhere() and _is_new(given):
                 other.submit(self._compile, jax.eval_shape(begin, *given))
             state: State = begin(*given)
         return state
@@ -172,6 +172,19 @@ def cores() -> int:
     """How many cores this process may use."""
     allowed = getattr(os, "sched_getaffinity", None)
     return len(allowed(0)) if allowed else os.cpu_count() or 1
+
+
+_seen: set[Any] = set()
+"""The structures and shapes that this process has compiled steps for."""
+
+
+def _is_new(given: Any) -> bool:
+    """Whether the steps for such members and rows are yet to be compiled; asked once for each."""
+    leaves, structure = jax.tree.flatten(given)
+    key = (structure, *((leaf.shape, leaf.dtype) for leaf in leaves))
+    new = key not in _seen
+    _seen.add(key)
+    return new
 
 
 def _places(members: int, jobs: int | None) -> list[Any]:
