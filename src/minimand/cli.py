@@ -214,7 +214,7 @@ def predict(
     from minimand.files import write_file
     from minimand.fitting.model import Model
 
-    model = Model.load(run / "model")
+    model = Model.of_run(run)
     value, probability, notes = model.predict(
         read_table(data, header=header, need_target=False).frame
     )

@@ -83,6 +83,17 @@ class Model:
         (folder / "model.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
 
     @classmethod
+    def of_run(cls, run: Path) -> Model:
+        """The model in the directory that a run wrote.
+
+        Raises:
+            FileError: the directory holds none, or one that cannot be read.
+        """
+        if not (run / "model").is_dir() and not (run / "run.json").is_file():
+            raise FileError(f"'{run}' is not a run directory: it holds no model")
+        return cls.load(run / "model")
+
+    @classmethod
     def load(cls, folder: Path) -> Model:
         """The model that `save` wrote.
 

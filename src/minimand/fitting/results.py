@@ -148,7 +148,7 @@ def load(folder: str | os.PathLike[str]) -> Fit:
     folder = Path(folder)
     if not (folder / "run.json").is_file():
         raise FileError(f"'{folder}' is not a run directory: it holds no run.json")
-    model = Model.load(folder / "model")
+    model = Model.of_run(folder)
     try:
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         history = pl.read_parquet(folder / "history.parquet").to_dict(as_series=False)
