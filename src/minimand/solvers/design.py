@@ -52,7 +52,7 @@ class Design:
     def dense(self, rows: Any) -> Array:
         """Those rows of Z, dense: [m, p + 1]."""
         chosen = _dense(self.X[rows])
-        Z = np.empty((len(chosen), self.columns + 1), order="F")
+        Z = np.empty((len(chosen), self.columns + 1))
         np.subtract(chosen, self.centre, out=Z[:, :-1])
         Z[:, -1] = self.intercept
         Z[:, np.flatnonzero(self.constant)] *= 0.0  # but NaN stays
