@@ -14,7 +14,7 @@ from scipy import stats
 from minimand.component import catalogue
 from minimand.data.augmentation import (
     Augmentation,
-    Both,
+    Chain,
     CutMix,
     GaussianNoise,
     MixUp,
@@ -146,7 +146,7 @@ def test_boxes_are_as_large_as_in_the_paper() -> None:
     assert float(weight[1].mean()) == pytest.approx(areas.mean(), abs=0.02)
 
 
-@pytest.mark.parametrize("one", [MixUp(alpha=1.0), CutMix(), Both(GaussianNoise(), MixUp())])
+@pytest.mark.parametrize("one", [MixUp(alpha=1.0), CutMix(), Chain((GaussianNoise(), MixUp()))])
 def test_rows_of_no_weight_touch_nothing(one: Augmentation) -> None:
     absent = np.arange(N) % 4 == 0
     x = jnp.where(absent[:, None, None], jnp.nan, jnp.ones((N, 6, 6)))
@@ -167,7 +167,7 @@ def test_noise_has_its_standard_deviation() -> None:
 
 
 def test_two_mixtures_give_four_targets() -> None:
-    x, y, w = call(Both(MixUp(alpha=1.0), MixUp(alpha=1.0)), ROWS, jnp.arange(N), jnp.ones(N))
+    x, y, w = call(Chain((MixUp(alpha=1.0), MixUp(alpha=1.0))), ROWS, jnp.arange(N), jnp.ones(N))
     assert y.shape == w.shape == (2, 2, N)
     shares = (jax.nn.one_hot(y, N) * w[..., None]).sum(axis=(0, 1))
     np.testing.assert_allclose(shares.sum(axis=1), x.sum(axis=1), rtol=0.7)

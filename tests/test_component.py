@@ -280,6 +280,8 @@ def numbers(one: Component) -> list[float]:
         value = getattr(one, field.name)
         if isinstance(value, Component):
             found += numbers(value)
+        elif isinstance(value, tuple):
+            found += [n for part in value if isinstance(part, Component) for n in numbers(part)]
         elif isinstance(value, float):
             found.append(value)
     return found

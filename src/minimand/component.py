@@ -2,8 +2,9 @@
 
 Losses, penalties, optimisers, schedules, networks, solvers and recipes are components. A field
 annotated `float` (or one of the bounded aliases below) is a **leaf**: under JAX it may be a tracer
-or carry a leading member axis. A field annotated with a component class is a **child**. Everything
-else is **static** and decides which program is compiled. Every value is checked at construction.
+or carry a leading member axis. A field annotated with a component class is a **child**; a tuple
+such as `tuple[Loss, ...]` holds several. Everything else is **static** and decides which program is
+compiled. Every value is checked at construction.
 """
 
 from __future__ import annotations
@@ -168,8 +169,10 @@ class Component:
         chosen = find(cls.kind, fields.pop("type"))
         for name, value in fields.items():
             hint = _unwrap(chosen._hints.get(name))[0]
-            if isinstance(hint, type) and issubclass(hint, Component):
+            if _is_component(hint):
                 fields[name] = hint.from_json(value)
+            elif _is_component(several := _entry(hint)):
+                fields[name] = tuple(several.from_json(one) for one in value)
         return _made(chosen, fields)  # type: ignore[return-value]
 
     @classmethod
@@ -282,6 +285,8 @@ def _array(hint: Any, value: Any) -> Any:
 
 def _literal(node: ast.expr) -> Any:
     """The value of a literal; the text of anything else, such as a component or a bare word."""
+    if isinstance(node, (ast.Tuple, ast.List)):
+        return tuple(_literal(entry) for entry in node.elts)
     try:
         return ast.literal_eval(node)
     except ValueError:
@@ -297,7 +302,16 @@ def _unwrap(hint: Any) -> tuple[Any, Interval]:
 
 def _is_dynamic(hint: Any) -> bool:
     base = _unwrap(hint)[0]
-    return base is float or (isinstance(base, type) and issubclass(base, Component))
+    return base is float or _is_component(base) or _is_component(_entry(base))
+
+
+def _is_component(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Component)
+
+
+def _entry(hint: Any) -> Any:
+    """What a tuple of any length holds."""
+    return get_args(hint)[0] if get_origin(hint) is tuple else None
 
 
 def _checked(where: str, hint: Any, value: Any) -> Any:
@@ -309,9 +323,10 @@ def _checked(where: str, hint: Any, value: Any) -> Any:
         return value
     if get_origin(base) is tuple:
         if not isinstance(value, (tuple, list)):
-            raise ArgumentTypeError(f"{where} must be a tuple such as (64, 32), not {value!r}")
-        return tuple(_checked(where, get_args(base)[0], v) for v in value)
-    if isinstance(base, type) and issubclass(base, Component):
+            such = f"of {_entry(base).kind}s" if _is_component(_entry(base)) else "such as (64, 32)"
+            raise ArgumentTypeError(f"{where} must be a tuple {such}, not {value!r}")
+        return tuple(_checked(where, _entry(base), v) for v in value)
+    if _is_component(base):
         value = base.parse(value) if isinstance(value, str) else value
         if not isinstance(value, base):
             raise ArgumentTypeError(f"{where} must be a {base.kind}, not {value!r}")

@@ -137,23 +137,24 @@ class CutMix(Augmentation):
 
 
 @component
-class Both(Augmentation):
-    """One augmentation, and another after it.
+class Chain(Augmentation):
+    """Several augmentations, one after another.
 
-    >>> both = Both(GaussianNoise(stddev=0.05), MixUp())
-    >>> both.then
+    >>> Chain((GaussianNoise(stddev=0.05), MixUp())).augmentations[1]
     MixUp(alpha=0.2)
     """
 
-    first: Augmentation = GaussianNoise()
-    then: Augmentation = MixUp()
+    augmentations: tuple[Augmentation, ...] = (GaussianNoise(), MixUp())
     card = Card(
-        formula="the second of the first", source="composition", use="more than one augmentation"
+        formula="the last of ... the first of x",
+        source="composition",
+        use="more than one augmentation",
     )
 
     def __call__(self, key: Array, x: Array, target: Array, weight: Array) -> Batch:
-        first, then = jax.random.split(key)
-        return self.then(then, *self.first(first, x, target, weight))
+        for i, augmentation in enumerate(self.augmentations):
+            x, target, weight = augmentation(jax.random.fold_in(key, i), x, target, weight)
+        return x, target, weight
 
 
 def _partners(key: Array, weight: Array) -> tuple[Array, Array]:

@@ -374,6 +374,7 @@ def _matrix(scores: Array) -> Array:
 @lru_cache(maxsize=32)
 def _width(network: Adapted, shape: tuple[int, ...]) -> int:
     """How many scores an adapted network gives for inputs of a shape, without computing them."""
+    like = jax.ShapeDtypeStruct((2, *shape), "int32" if network.tokens else "float32")
 
     def run(x: Array) -> Any:
         key = jax.random.key(0)
@@ -381,19 +382,19 @@ def _width(network: Adapted, shape: tuple[int, ...]) -> int:
         return state, network.apply(params, state, x, key=key, train=True)
 
     try:
-        before, (scores, after) = jax.eval_shape(run, jax.ShapeDtypeStruct((2, *shape), "float32"))
+        before, (scores, after) = jax.eval_shape(run, like)
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         raise ShapeError(
             f"{network} cannot take inputs of shape {[2, *shape]} "
             f"({type(error).__name__}: {reason}); change the model or the inputs"
         ) from error
-    if scores.ndim != 2 or scores.shape[0] != 2:
+    if scores.ndim < 2 or scores.shape[0] != 2:
         raise ShapeError(
-            f"{network} gives shape {list(scores.shape)} for 2 rows of {list(shape)}; "
-            f"it must give scores of shape [2, K] or [2]"
+            f"{network} gives shape {list(scores.shape)} for 2 rows of {list(shape)}; it must be "
+            f"[2, ..., K] or [2]"
         )
     kinds = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), s) for s in (before, after)]
     if kinds[0] != kinds[1]:
         raise ShapeError(f"{network} changes the shapes or types of its state while it runs")
-    return int(scores.shape[1])
+    return int(scores.shape[-1])

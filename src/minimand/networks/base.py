@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
+import numpy as np
 from flax import nnx
 
 from minimand.arrays import Array
 from minimand.component import Component
-from minimand.errors import ArgumentError
+from minimand.errors import ArgumentError, ShapeError, unknown
 
 Tree = dict[str, Any]
 """Nested dictionaries of arrays, keyed by layer and parameter name."""
@@ -22,6 +23,8 @@ class Network(Component):
 
     kind = "network"
     outputs: int | None
+    tokens: ClassVar[bool] = False
+    """Whether the inputs are whole numbers that stand for symbols."""
 
     def init(self, key: Array, example: Array) -> tuple[Tree, Tree]:
         """Fresh (params, state) for inputs shaped like `example` [batch, ...]."""
@@ -65,8 +68,8 @@ class Network(Component):
 class LayeredNetwork(Network):
     """A network of Flax NNX layers, split once into structure, parameters and state."""
 
-    def layers(self, features: int, rngs: nnx.Rngs) -> nnx.Module:
-        """The NNX module for inputs of `features` columns."""
+    def layers(self, shape: tuple[int, ...], rngs: nnx.Rngs) -> nnx.Module:
+        """The NNX module for examples of a shape: (columns,), or (height, width, channels)."""
         raise NotImplementedError
 
     def run(self, module: Any, x: Array, *, key: Array, train: bool) -> tuple[Array, Tree]:
@@ -75,7 +78,7 @@ class LayeredNetwork(Network):
 
     def init(self, key: Array, example: Array) -> tuple[Tree, Tree]:
         """Fresh (params, state) for inputs shaped like `example` [batch, ...]."""
-        module = self.layers(example.shape[-1], nnx.Rngs(key))
+        module = self.layers(example.shape[1:], nnx.Rngs(key))
         params, state = nnx.state(module, nnx.Param, nnx.Not(nnx.Param))
         return nnx.to_pure_dict(params), nnx.to_pure_dict(state)
 
@@ -89,7 +92,7 @@ class LayeredNetwork(Network):
         self, params: Tree, state: Tree, x: Array, *, key: Array, train: bool
     ) -> tuple[Array, Tree, Tree]:
         """(scores, new state, activities)."""
-        module = nnx.merge(_structure(jax.tree.structure(self), x.shape[-1]), params, state)
+        module = nnx.merge(_structure(jax.tree.structure(self), x.shape[1:]), params, state)
         score, activities = self.run(module, x, key=key, train=train)
         return score, nnx.to_pure_dict(nnx.state(module, nnx.Not(nnx.Param))), activities
 
@@ -99,15 +102,40 @@ class LayeredNetwork(Network):
 
 
 @lru_cache
-def _structure(network: Any, features: int) -> Any:
+def _structure(network: Any, shape: tuple[int, ...]) -> Any:
     """What is left of the module without its arrays, for a network without its numbers."""
     one = jax.tree.unflatten(network, [0.0] * network.num_leaves)
-    return nnx.graphdef(nnx.eval_shape(lambda: one.layers(features, nnx.Rngs(0))))
+    return nnx.graphdef(nnx.eval_shape(lambda: one.layers(shape, nnx.Rngs(0))))
 
 
 def output_bias(params: Tree, value: Array) -> Tree:
     """`params` with the bias of the last layer set, so that training starts from the baseline."""
     return params | {"output": params["output"] | {"bias": value}}
+
+
+def merged(fresh: Tree, given: Mapping[str, Any], where: str = "") -> Tree:
+    """`fresh` parameters, replaced by those `given` of the same names.
+
+    Raises:
+        UnknownNameError: a name that `fresh` does not have.
+        ShapeError: an array of another shape.
+
+    >>> merged({"a": {"bias": np.zeros(1)}, "b": np.zeros(2)}, {"a": {"bias": np.ones(1)}})
+    {'a': {'bias': array([1.])}, 'b': array([0., 0.])}
+    """
+    for name, child in given.items():
+        if name not in fresh:
+            raise unknown("layer or parameter", f"{where}{name}", map(f"{where}{{}}".format, fresh))
+        if isinstance(child, Mapping):
+            fresh = fresh | {name: merged(fresh[name], child, f"{where}{name}.")}
+        elif np.shape(child) != np.shape(fresh[name]):
+            raise ShapeError(
+                f"{where}{name} has shape {np.shape(child)}; this network needs "
+                f"{np.shape(fresh[name])}"
+            )
+        else:
+            fresh = fresh | {name: child}
+    return fresh
 
 
 def count(params: Tree) -> int:

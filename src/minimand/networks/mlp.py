@@ -88,13 +88,13 @@ class Linear(LayeredNetwork):
         use="few rows, or effects that must be read off",
     )
 
-    def layers(self, features: int, rngs: nnx.Rngs) -> nnx.Module:
+    def layers(self, shape: tuple[int, ...], rngs: nnx.Rngs) -> nnx.Module:
         """One layer from the inputs to the scores."""
-        return _Stack((features,), self.outputs, rngs)
+        return _Stack((math.prod(shape),), self.outputs, rngs)
 
     def run(self, module: Any, x: Array, *, key: Array, train: bool) -> tuple[Array, Tree]:
         """(scores, no activities)."""
-        return module.output(x), {}
+        return module.output(flat(x)), {}
 
 
 @component
@@ -130,20 +130,25 @@ class MLP(LayeredNetwork):
         off = isinstance(self.dropout, float) and self.dropout == 0
         object.__setattr__(self, "drops", not off)
 
-    def layers(self, features: int, rngs: nnx.Rngs) -> nnx.Module:
+    def layers(self, shape: tuple[int, ...], rngs: nnx.Rngs) -> nnx.Module:
         """The hidden layers and the output layer."""
-        sizes = (features, *self.hidden)
+        sizes = (math.prod(shape), *self.hidden)
         return _Stack(sizes, self.outputs, rngs, self.activation, self.norm)
 
     def run(self, module: Any, x: Array, *, key: Array, train: bool) -> tuple[Array, Tree]:
         """(scores, activities of the hidden layers)."""
         scores: tuple[Array, Tree] = module(
-            x, key, self.dropout if train and self.drops else None, train
+            flat(x), key, self.dropout if train and self.drops else None, train
         )
         return scores
 
 
 MLP._static += ("drops",)  # whether there is dropout is structure; how much is a number
+
+
+def flat(x: Array) -> Array:
+    """Examples of any shape as rows, [n, p]."""
+    return x.reshape(len(x), -1)
 
 
 def _normalised(norm: Any, x: Array, train: bool) -> Array:

@@ -1,4 +1,4 @@
-"""Rows as indices, in random order, cut into batches."""
+"""Rows as indices, in random order, cut into batches; and the examples that they stand for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from minimand.arrays import Array
+from minimand.losses import Loss
 
 
 class Rows(NamedTuple):
@@ -35,3 +36,15 @@ def shuffled(rows: Rows, batch_size: int, key: Array, count: Array | None = None
 def cut(values: Array, size: int) -> Array:
     """[n] as [parts, size], filled up with 0."""
     return jnp.pad(values, (0, -values.shape[0] % size)).reshape(-1, size)
+
+
+def inputs(x: Array) -> Array:
+    """Inputs as networks take them: bytes become fractions of 255."""
+    return x.astype(jnp.float32) / 255 if x.dtype == jnp.uint8 else x
+
+
+def of_examples(loss: Loss, score: Array, weight: Array) -> Array:
+    """The weights of rows as those of all their examples: an image has one for every pixel."""
+    examples = score.shape[: score.ndim - loss.score_axes]
+    ones = (1,) * (len(examples) - weight.ndim)
+    return jnp.broadcast_to(weight.reshape(*weight.shape, *ones), examples)

@@ -11,7 +11,7 @@ import numpy as np
 from minimand.arrays import Array
 from minimand.networks.base import Tree
 from minimand.training import program
-from minimand.training.batches import shuffled
+from minimand.training.batches import inputs, shuffled
 from minimand.training.program import Member, State
 
 
@@ -61,10 +61,11 @@ def culprit(
     for name, tree in (("parameter", state.params), ("network state", state.network)):
         if found := _named(tree):
             return f"the {name} {found}"
-    for name, values in (("inputs", X[rows.index]), ("target", y[rows.index])):
+    x = inputs(X[rows.index])
+    for name, values in (("inputs", x), ("target", y[rows.index])):
         if where := row_of(values):
             return f"the {name}{where} stopped being finite"
-    score = program.forward(recipe, state.params, state.network, X[rows.index], key, train=True)[0]
+    score = program.forward(recipe, state.params, state.network, x, key, train=True)[0]
     if where := row_of(score):
         return f"the score{where} stopped being finite"
     asked = (recipe, state.params, state.network, X, y, rows, key)

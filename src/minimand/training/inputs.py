@@ -44,12 +44,12 @@ def checked_rows(
     recipe: Recipe, X: Array, y: Array, weight: Array | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Inputs, targets and weights as the program takes them; rows of weight 0 are blank."""
-    X, y = np.asarray(X, dtype=np.float32), np.asarray(y)
+    X, y = readable(recipe, X), np.asarray(y)
     weight = np.ones(len(X)) if weight is None else np.asarray(weight, dtype=float)
-    if X.ndim != 2 or not X.size or not y.shape[:1] == weight.shape == X.shape[:1]:
+    if X.ndim < 2 or not X.size or not y.shape[:1] == weight.shape == X.shape[:1]:
         raise ShapeError(
             f"X has shape {X.shape}, y {y.shape} and weight {weight.shape}; "
-            f"expected [n, p], [n] and [n], n ≥ 1"
+            f"expected [n, p] or [n, height, width, channels], [n, ...] and [n], n ≥ 1"
         )
     used = weight > 0
     if not (np.all(weight >= 0) and 0 < weight.sum() < np.inf):
@@ -60,10 +60,10 @@ def checked_rows(
     if not used.all():
         X, y = X.copy(), y.copy()
         X[~used], y[~used] = 0, y[used][0]
-    for row, column in np.argwhere(~np.isfinite(X))[:1]:
+    for row, *place in [] if X.dtype.kind in "iu" else np.argwhere(~np.isfinite(X))[:1]:
+        where = f"column {place[0] + 1}" if X.ndim == 2 else f"place {[int(i) for i in place]}"
         raise DataError(
-            f"X holds {X[row, column]} in row {row + 1}, column {column + 1}; "
-            f"drop or repair that row"
+            f"X holds {X[row, *place]} in row {row + 1}, {where}; drop or repair that row"
         )
     recipe.loss.check_target(y)
     wanted, given = _outputs(recipe.loss, y), recipe.network.width(X)
@@ -74,12 +74,29 @@ def checked_rows(
     return X, y.astype(np.int32 if y.dtype.kind in "iub" else np.float32), weight
 
 
+def readable(recipe: Recipe, X: Array) -> np.ndarray:
+    """Inputs in the type in which the program reads them: bytes stay bytes, symbols integers."""
+    if recipe.network.tokens:
+        return _symbols(np.asarray(X))
+    return np.asarray(X, dtype=None if getattr(X, "dtype", None) == np.uint8 else np.float32)
+
+
+def _symbols(X: np.ndarray) -> np.ndarray:
+    """Whole numbers, at least 0."""
+    if X.size and (X.dtype.kind not in "iu" or X.min() < 0):
+        raise DataError(
+            f"X holds {X.dtype} from {X.min()} on; this network reads symbols: whole numbers 0, 1, "
+            f"2, ..."
+        )
+    return X.astype(np.int32)
+
+
 def _outputs(loss: Loss, y: np.ndarray) -> int:
     """How many scores the loss takes for a row, at least."""
     if loss.scores:
         return len(loss.scores)
-    if loss.card.target == "class":
-        return y.shape[1] if y.ndim > 1 else int(y.max()) + 1
+    if loss.card.target in ("class", "image"):
+        return y.shape[-1] if y.dtype.kind == "f" and y.ndim > 1 else int(y.max()) + 1
     return 1
 
 
@@ -93,10 +110,16 @@ def best_constant(recipe: Recipe, y: np.ndarray, weight: np.ndarray, fold: Fold)
     if outputs is None:
         return np.zeros(1)  # such a network starts from parameters of its own
     try:
-        constant = np.atleast_1d(recipe.loss.constant(y, own))
+        constant = np.atleast_1d(recipe.loss.constant(y, _of_examples(recipe.loss, own, y)))
     except ArgumentError:
         return np.zeros(outputs)
     return np.pad(constant, (0, outputs - len(constant)), mode="minimum")
+
+
+def _of_examples(loss: Loss, weight: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The weight of every example, of those of the rows: an image has many, a row mostly one."""
+    examples = y.shape[: max(1, y.ndim - loss.target_axes)]
+    return np.broadcast_to(weight.reshape(-1, *(1,) * (len(examples) - 1)), examples)
 
 
 def stacked(

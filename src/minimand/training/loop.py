@@ -15,6 +15,7 @@ from minimand.arrays import Array
 from minimand.budget import Budget
 from minimand.data.splits import Fold
 from minimand.errors import ArgumentError, SolverError
+from minimand.networks.base import Tree, merged
 from minimand.training.checkpoint import Checkpoints, NoCheckpoints, identity
 from minimand.training.compilation import collector_paused
 from minimand.training.guard import finite, rewound
@@ -44,7 +45,7 @@ def train(
     checkpoints: str | Path | None = None,
     every: float = 30.0,
     resume: bool = False,
-    start: Trained | None = None,
+    start: Trained | Tree | None = None,
     listeners: Sequence[Listener] = (),
 ) -> Trained:
     """Train one network.
@@ -63,7 +64,9 @@ def train(
         checkpoints: a folder for checkpoints.
         every: seconds between two checkpoints; the last one is written at the end.
         resume: go on from the newest checkpoint, if there is one, to the same bits.
-        start: go on from the last step of an earlier run of such a recipe, on these data.
+        start: go on from the last step of an earlier run of such a recipe, on these data; or
+            begin from these parameters, nested by layer like `Trained.params`. What they leave out
+            starts fresh.
         listeners: called with an `Event` between chunks of the run, about twice a second.
 
     Raises:
@@ -119,7 +122,7 @@ def train_members(
     checkpoints: str | Path | None = None,
     every: float = 30.0,
     resume: bool = False,
-    starts: Sequence[Trained] = (),
+    starts: Sequence[Trained | Tree] = (),
     listeners: Sequence[Listener] = (),
 ) -> list[Trained]:
     """Train K recipes of one structure as one program: member k has recipe, fold and seed k.
@@ -174,7 +177,7 @@ def run(
     *,
     budget: Budget | None,
     progress: bool | None,
-    starts: Sequence[Trained],
+    starts: Sequence[Trained | Tree],
     listeners: Sequence[Listener],
 ) -> list[Trained]:
     """All epochs, unless something ends them before."""
@@ -184,7 +187,7 @@ def run(
     with obeyed as budget, collector_paused(), progress_bar(progress) as draw:
         state = rows.begin()
         if starts:
-            state = state._replace(**jax.tree.map(_stacked, *(one.last for one in starts)))
+            state = _begun(state, starts)
         done, state = saved.restored(state)
         budget.taken = done
         begun, first, lowest, good = time.perf_counter(), done, np.inf, (done, state)
@@ -230,6 +233,14 @@ def _broken(state: State) -> bool:
     """Whether a run of one member met numbers that are not finite, noticed or not yet."""
     noticed = np.asarray(state.status)[0] == NON_FINITE
     return bool(noticed) or not finite(state.params)
+
+
+def _begun(state: State, starts: Sequence[Trained | Tree]) -> State:
+    """The state from which members go on, or begin with the parameters given."""
+    if past := [one.last for one in starts if isinstance(one, Trained)]:
+        return state._replace(**jax.tree.map(_stacked, *past))
+    params = merged(state.params, jax.tree.map(_stacked, *starts))
+    return state._replace(params=params, best_params=params)
 
 
 def _stacked(*leaves: Array) -> np.ndarray:

@@ -18,7 +18,7 @@ import optax
 from minimand.arrays import Array
 from minimand.metrics import Metric
 from minimand.networks.base import Tree
-from minimand.training.batches import Rows, cut, shuffled
+from minimand.training.batches import Rows, cut, inputs, of_examples, shuffled
 from minimand.training.recipe import Recipe
 from minimand.training.sharding import shared
 from minimand.training.watching import measured
@@ -105,7 +105,7 @@ def close(members: Member, X: Array, y: Array, state: State) -> State:
 @jax.jit
 def scores(recipe: Recipe, params: Tree, network: Tree, X: Array) -> Array:
     """The scores of one fitted network, shaped as its loss expects them."""
-    return forward(recipe, params, network, X, jax.random.key(0), train=False)[0]
+    return forward(recipe, params, network, inputs(X), jax.random.key(0), train=False)[0]
 
 
 def steps_in_epoch(members: Member) -> int:
@@ -259,7 +259,7 @@ def _measured(
     """The metric of the validation rows, less being better; the host works it out."""
     recipe, rows = member.recipe, member.validation
     params = recipe.optimizer.evaluated(state.params, state.optimizer[0])
-    score = forward(recipe, params, state.network, X[rows.index], key, train=False)[0]
+    score = forward(recipe, params, state.network, inputs(X[rows.index]), key, train=False)[0]
     value: Array = jax.pure_callback(
         lambda *seen: np.float32(measured(metric, *seen)),
         jax.ShapeDtypeStruct((), jnp.float32),
@@ -326,11 +326,11 @@ def objective(
 ) -> tuple[Array, tuple[Tree, tuple[Array, Array]]]:
     """(mean loss of a batch plus penalty, (network state, (Σ w ℓ, Σ w)))."""
     x, target, weight = recipe.augmentation(
-        jax.random.fold_in(key, 1), X[rows.index], y[rows.index], rows.weight
+        jax.random.fold_in(key, 1), inputs(X[rows.index]), y[rows.index], rows.weight
     )
     score, network, activities = forward(recipe, params, network, x, key, train=True)
     score = jnp.broadcast_to(score, weight.shape[:-1] + score.shape)
-    loss = recipe.loss.total(score, target, weight=weight)
+    loss = recipe.loss.total(score, target, weight=of_examples(recipe.loss, score, weight))
     penalty = recipe.penalty.value(params)
     if recipe.penalty.on_activities:
         penalty += recipe.penalty.of_activities(activities, rows.weight)
@@ -341,8 +341,9 @@ def batch_loss(
     recipe: Recipe, params: Tree, network: Tree, X: Array, y: Array, rows: Rows, key: Array
 ) -> tuple[Array, Array]:
     """(Σ w ℓ, Σ w) of some rows, as they are judged."""
-    score, _, _ = forward(recipe, params, network, X[rows.index], key, train=False)
-    loss: tuple[Array, Array] = recipe.loss.total(score, y[rows.index], weight=rows.weight)
+    score, _, _ = forward(recipe, params, network, inputs(X[rows.index]), key, train=False)
+    weight = of_examples(recipe.loss, score, rows.weight)
+    loss: tuple[Array, Array] = recipe.loss.total(score, y[rows.index], weight=weight)
     return loss
 
 

@@ -15,6 +15,7 @@ from minimand.arrays import Array
 from minimand.errors import FileError
 from minimand.files import write_whole
 from minimand.networks.base import Tree, named_leaves, nested
+from minimand.training.inputs import readable
 from minimand.training.program import EARLY, NON_FINITE, rule, scores
 from minimand.training.recipe import Recipe
 
@@ -40,7 +41,7 @@ class Trained:
 
     def scores(self, X: Array) -> np.ndarray:
         """The network's scores for the rows of X [n, ...]."""
-        return np.asarray(self.function()(np.asarray(X, dtype=np.float32)), dtype=float)
+        return np.asarray(self.function()(readable(self.recipe, X)), dtype=float)
 
     def function(self) -> Callable[[Array], Array]:
         """The network as a plain JAX function of its inputs, parameters and all."""
@@ -49,7 +50,7 @@ class Trained:
     def predict(self, X: Array) -> np.ndarray:
         """Targets for the rows of X: classes as the loss numbers them, else its response."""
         loss, found = self.recipe.loss, self.scores(X)
-        if loss.card.target in ("class", "sign"):
+        if loss.card.target in ("class", "sign", "image"):
             return np.asarray(loss.from_classes(loss.decide(found)))
         return np.asarray(loss.response(found))
 

@@ -25,6 +25,7 @@ from minimand.data.blocks import Block, Blocks, as_blocks
 from minimand.data.columns import plural
 from minimand.data.splits import Fold
 from minimand.errors import ArgumentError, DataError, ShapeError, SolverError
+from minimand.networks.base import Tree
 from minimand.training.batches import Rows
 from minimand.training.checkpoint import Checkpoints, NoCheckpoints, identity
 from minimand.training.compilation import single_precision
@@ -62,7 +63,7 @@ def train_stream(
     checkpoints: str | Path | None = None,
     every: float = 30.0,
     resume: bool = False,
-    start: Trained | None = None,
+    start: Trained | Tree | None = None,
     listeners: Sequence[Listener] = (),
 ) -> Trained:
     """Train one network on blocks of rows, a few of which are in memory at a time.
@@ -85,7 +86,8 @@ def train_stream(
         checkpoints: a folder for checkpoints.
         every: seconds between two checkpoints; the last one is written at the end.
         resume: go on from the newest checkpoint, if there is one, to the same bits.
-        start: go on from the last step of an earlier run of such a recipe.
+        start: go on from the last step of an earlier run of such a recipe, or begin from these
+            parameters, nested by layer like `Trained.params`; what they leave out starts fresh.
         listeners: called with an `Event` between chunks of the run.
 
     Raises:
