@@ -19,8 +19,14 @@ X = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
 
 BY_HAND = {
     "relu": lambda z: np.maximum(z, 0),
-    "tanh": np.tanh,
+    "leaky_relu": lambda z: np.where(z < 0, 0.01 * z, z),
+    "elu": lambda z: np.where(z < 0, np.expm1(z), z),
     "silu": lambda z: z / (1 + np.exp(-z)),
+    "softplus": lambda z: np.log1p(np.exp(z)),
+    "tanh": np.tanh,
+    "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
+    "selu": lambda z: 1.0507009873554805 * np.where(z < 0, 1.6732632423543772 * np.expm1(z), z),
+    "identity": lambda z: z,
     "gelu": lambda z: 0.5 * z * (1 + erf(z / np.sqrt(2))),
 }
 
@@ -56,11 +62,13 @@ def test_the_key_decides_the_parameters() -> None:
     assert not jnp.array_equal(first["output"]["kernel"], other["output"]["kernel"])
 
 
-def test_initial_scores_keep_the_size_of_the_inputs() -> None:
-    """LeCun et al. (1998): kernels of variance 1 / inputs; biases start at zero."""
-    params, _ = MLP(hidden=(400,)).init(KEY, np.zeros((1, 300), np.float32))
+@pytest.mark.parametrize(("activation", "variance"), [("relu", 2 / 300), ("tanh", 1 / 300)])
+def test_initial_scores_keep_the_size_of_the_inputs(activation: Any, variance: float) -> None:
+    """He et al. (2015) for rectifiers, LeCun et al. (1998) else; biases start at zero."""
+    network = MLP(hidden=(400,), activation=activation)
+    params, _ = network.init(KEY, np.zeros((1, 300), np.float32))
     layer = params["hidden"]["layer0"]
-    assert float(layer["kernel"].std()) == pytest.approx(300**-0.5, rel=0.02)
+    assert float(layer["kernel"].var()) == pytest.approx(variance, rel=0.04)
     assert not np.any(layer["bias"])
 
 

@@ -5,38 +5,29 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import jax
-import numpy as np
 from flax import nnx
 
 from minimand.arrays import Array
 from minimand.component import Card, Count, DecayRate, Range, component
 from minimand.constraints import ACTIVITY
 from minimand.networks.base import LayeredNetwork, Tree
-
-ACTIVATIONS = {
-    "relu": jax.nn.relu,
-    "tanh": jax.numpy.tanh,
-    "gelu": jax.nn.gelu,
-    "silu": jax.nn.silu,
-}
-
-
-NORMS: dict[str, Any] = {
-    "batch": lambda width, **same: nnx.BatchNorm(width, momentum=0.9, **same),
-    "layer": nnx.LayerNorm,
-    "group": lambda width, **same: nnx.GroupNorm(width, math.gcd(width, GROUPS), **same),
-}
-GROUPS = 8
+from minimand.networks.layers import (
+    ACTIVATIONS,
+    Activation,
+    Norm,
+    dropped,
+    flat,
+    initial,
+    normalised,
+    normed,
+)
 
 
 class _Stack(nnx.Module):
-    """Hidden layers, each with a norm if there is one, an activation and dropout; then the output.
-
-    Norms keep PyTorch's ε and momentum.
-    """
+    """Hidden layers, each with a norm if there is one, activation and dropout; then the output."""
 
     def __init__(
         self,
@@ -48,14 +39,16 @@ class _Stack(nnx.Module):
     ):
         widths = pairwise(sizes)
         self.hidden = nnx.Dict(
-            {f"layer{i}": nnx.Linear(a, b, rngs=rngs) for i, (a, b) in enumerate(widths)}
+            {
+                f"layer{i}": nnx.Linear(a, b, kernel_init=initial(activation), rngs=rngs)
+                for i, (a, b) in enumerate(widths)
+            }
         )
         self.output = nnx.Linear(sizes[-1], outputs, rngs=rngs)
         self.activation = activation
         if norm:
-            same = {"epsilon": 1e-5, "use_fast_variance": False, "rngs": rngs}
             self.norms = nnx.Dict(
-                {f"layer{i}": NORMS[norm](width, **same) for i, width in enumerate(sizes[1:])}
+                {f"layer{i}": normed(norm, width, rngs) for i, width in enumerate(sizes[1:])}
             )
 
     def __call__(self, x: Any, key: Any, dropout: Any, train: bool) -> tuple[Array, Tree]:
@@ -65,11 +58,11 @@ class _Stack(nnx.Module):
             name = f"layer{i}"
             x = self.hidden[name](x)
             if hasattr(self, "norms"):
-                x = _normalised(self.norms[name], x, train)
+                x = normalised(self.norms[name], x, train)
             x = ACTIVATIONS[self.activation](x)
             activities[name] = {ACTIVITY: x}
             if dropout is not None:
-                x = _dropped(x, jax.random.fold_in(key, i), dropout)
+                x = dropped(x, jax.random.fold_in(key, i), dropout)
         return self.output(x), {"hidden": activities}
 
 
@@ -113,8 +106,8 @@ class MLP(LayeredNetwork):
 
     hidden: tuple[Count, ...] = (64,)
     outputs: Count = 1
-    activation: Literal["relu", "tanh", "gelu", "silu"] = "relu"
-    norm: Literal[None, "batch", "layer", "group"] = None
+    activation: Activation = "relu"
+    norm: Norm = None
     dropout: DecayRate = 0.0
     drops: ClassVar[bool] = False
     card = Card(
@@ -144,28 +137,3 @@ class MLP(LayeredNetwork):
 
 
 MLP._static += ("drops",)  # whether there is dropout is structure; how much is a number
-
-
-def flat(x: Array) -> Array:
-    """Examples of any shape as rows, [n, p]."""
-    return x.reshape(len(x), -1)
-
-
-def _normalised(norm: Any, x: Array, train: bool) -> Array:
-    if isinstance(norm, nnx.BatchNorm):
-        return norm(x, use_running_average=not train)
-    return norm(x)
-
-
-def _dropped(x: Array, key: Array, rate: Array) -> Array:
-    """x with a share set to 0 and the rest divided by the share that is kept.
-
-    A unit's number is mixed with the key by MurmurHash3's finaliser (Appleby 2011): on a CPU,
-    drawing the bits by JAX takes longer than the step that they are for.
-    """
-    first, second = jax.random.key_data(key)
-    bits = jax.lax.iota("uint32", x.size).reshape(x.shape) * np.uint32(0x9E3779B1) + first
-    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
-        bits = (bits ^ (bits >> shift)) * np.uint32(factor) ^ second
-    kept = (bits ^ (bits >> 16)) >> 8 >= rate * 2**24
-    return jax.numpy.where(kept, x / jax.numpy.asarray(1 - rate, x.dtype), 0)

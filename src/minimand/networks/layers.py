@@ -1,0 +1,80 @@
+"""What networks are put together from: activations, first weights, norms, dropout."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from flax import nnx
+
+from minimand.arrays import Array
+
+Activation = Literal[
+    "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "tanh", "sigmoid", "selu", "identity"
+]
+Norm = Literal[None, "batch", "layer", "group"]
+
+ACTIVATIONS: dict[str, Any] = {
+    "relu": jax.nn.relu,
+    "leaky_relu": jax.nn.leaky_relu,
+    "elu": jax.nn.elu,
+    "gelu": jax.nn.gelu,
+    "silu": jax.nn.silu,
+    "softplus": jax.nn.softplus,
+    "tanh": jax.numpy.tanh,
+    "sigmoid": jax.nn.sigmoid,
+    "selu": jax.nn.selu,
+    "identity": jax.nn.identity,
+}
+HALVING = ("relu", "leaky_relu", "elu", "gelu", "silu", "softplus")
+"""Activations that pass about half of the variance on."""
+GROUPS = 8
+
+
+def initial(activation: str) -> Any:
+    """How the kernel before an activation begins: normal, cut at two standard deviations.
+
+    Its variance is 2 / inputs where the activation lets half of the variance pass (He et al. 2015,
+    Delving deep into rectifiers, eq. 10), else 1 / inputs (LeCun et al. 1998, Efficient backprop,
+    section 4.6).
+    """
+    gain = 2.0 if activation in HALVING else 1.0
+    return jax.nn.initializers.variance_scaling(gain, "fan_in", "truncated_normal")
+
+
+def normed(norm: str, width: int, rngs: nnx.Rngs) -> nnx.Module:
+    """The layer of a norm, with PyTorch's ε and momentum."""
+    same: dict[str, Any] = {"epsilon": 1e-5, "use_fast_variance": False, "rngs": rngs}
+    if norm == "batch":
+        return nnx.BatchNorm(width, momentum=0.9, **same)
+    if norm == "layer":
+        return nnx.LayerNorm(width, **same)
+    return nnx.GroupNorm(width, math.gcd(width, GROUPS), **same)
+
+
+def normalised(norm: Any, x: Array, train: bool) -> Array:
+    """x by its norm: of the batch while training, of the run when not."""
+    if isinstance(norm, nnx.BatchNorm):
+        return norm(x, use_running_average=not train)
+    return norm(x)
+
+
+def dropped(x: Array, key: Array, rate: Array) -> Array:
+    """x with a share set to 0 and the rest divided by the share that is kept.
+
+    A unit's number is mixed with the key by MurmurHash3's finaliser (Appleby 2011): on a CPU,
+    drawing the bits by JAX takes longer than the step that they are for.
+    """
+    first, second = jax.random.key_data(key)
+    bits = jax.lax.iota("uint32", x.size).reshape(x.shape) * np.uint32(0x9E3779B1) + first
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        bits = (bits ^ (bits >> shift)) * np.uint32(factor) ^ second
+    kept = (bits ^ (bits >> 16)) >> 8 >= rate * 2**24
+    return jax.numpy.where(kept, x / jax.numpy.asarray(1 - rate, x.dtype), 0)
+
+
+def flat(x: Array) -> Array:
+    """Examples of any shape as rows, [n, p]."""
+    return x.reshape(len(x), -1)
