@@ -143,6 +143,8 @@ class Component:
     _hints: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     _dynamic: ClassVar[tuple[str, ...]] = ()
     _static: ClassVar[tuple[str, ...]] = ()
+    _derived: ClassVar[tuple[str, ...]] = ()
+    """Attributes beside the fields that decide the program, set when a component is made."""
 
     def __post_init__(self) -> None:
         if _not_yet_pytrees:
@@ -219,7 +221,7 @@ def component(cls: type[C]) -> type[C]:
     hints = get_type_hints(made, include_extras=True)
     made._hints = {f.name: hints[f.name] for f in dataclasses.fields(made)}  # type: ignore[arg-type]
     made._dynamic = tuple(n for n, h in made._hints.items() if _is_dynamic(h))
-    made._static = tuple(n for n in made._hints if n not in made._dynamic)
+    made._static = tuple(n for n in made._hints if n not in made._dynamic) + made._derived
     if "card" in cls.__dict__:
         facts = f"Formula: {made.card.formula}\n\nSource: {made.card.source}."
         made.__doc__ = f"{inspect.cleandoc(cls.__doc__ or '')}\n\n{facts}"

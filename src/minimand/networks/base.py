@@ -101,6 +101,23 @@ class LayeredNetwork(Network):
         return output_bias(params, constant)
 
 
+class Dropping(LayeredNetwork):
+    """A network with dropout: whether there is any is structure, how much is a number."""
+
+    dropout: float
+    drops: ClassVar[bool] = False
+    _derived = ("drops",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        off = isinstance(self.dropout, float) and self.dropout == 0
+        object.__setattr__(self, "drops", not off)
+
+    def rate(self, train: bool) -> Array | None:
+        """The share to drop, or None where nothing is."""
+        return self.dropout if train and self.drops else None
+
+
 @lru_cache
 def _structure(network: Any, shape: tuple[int, ...]) -> Any:
     """What is left of the module without its arrays, for a network without its numbers."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 from flax import nnx
@@ -13,7 +13,7 @@ from flax import nnx
 from minimand.arrays import Array
 from minimand.component import Card, Count, DecayRate, Range, component
 from minimand.constraints import ACTIVITY
-from minimand.networks.base import LayeredNetwork, Tree
+from minimand.networks.base import Dropping, LayeredNetwork, Tree
 from minimand.networks.layers import (
     ACTIVATIONS,
     Activation,
@@ -91,7 +91,7 @@ class Linear(LayeredNetwork):
 
 
 @component
-class MLP(LayeredNetwork):
+class MLP(Dropping):
     """The multilayer perceptron, with norms and dropout on request.
 
     `norm` stands between a hidden layer and its activation: "batch" (Ioffe and Szegedy 2015) over
@@ -109,7 +109,6 @@ class MLP(LayeredNetwork):
     activation: Activation = "relu"
     norm: Norm = None
     dropout: DecayRate = 0.0
-    drops: ClassVar[bool] = False
     card = Card(
         formula="h ← a(W h + b) for each hidden layer;  z = W h + b",
         source="Rumelhart, Hinton and Williams (1986), Learning representations by "
@@ -118,11 +117,6 @@ class MLP(LayeredNetwork):
         search=MappingProxyType({"dropout": Range(0.1, 0.5)}),
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        off = isinstance(self.dropout, float) and self.dropout == 0
-        object.__setattr__(self, "drops", not off)
-
     def layers(self, shape: tuple[int, ...], rngs: nnx.Rngs) -> nnx.Module:
         """The hidden layers and the output layer."""
         sizes = (math.prod(shape), *self.hidden)
@@ -130,10 +124,5 @@ class MLP(LayeredNetwork):
 
     def run(self, module: Any, x: Array, *, key: Array, train: bool) -> tuple[Array, Tree]:
         """(scores, activities of the hidden layers)."""
-        scores: tuple[Array, Tree] = module(
-            flat(x), key, self.dropout if train and self.drops else None, train
-        )
+        scores: tuple[Array, Tree] = module(flat(x), key, self.rate(train), train)
         return scores
-
-
-MLP._static += ("drops",)  # whether there is dropout is structure; how much is a number
