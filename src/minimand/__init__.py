@@ -93,6 +93,7 @@ _HOMES = {
     "tuning": ("Choice", "Float", "Int", "Study", "minimize", "tune"),
 }
 _ROOMS = (
+    "data",
     "losses",
     "metrics",
     "networks",

@@ -27,13 +27,7 @@ def read_file(path: Path, header: bool | None) -> tuple[pl.DataFrame, list[str]]
 
     Raises `FileError` if the file cannot be read, `DataError` naming the line if it is no table.
     """
-    try:
-        raw = path.read_bytes()
-        if raw[:2] == b"\x1f\x8b":
-            raw = gzip.decompress(raw)
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or "its gzip data are damaged"
-        raise FileError(f"cannot read '{path}': {reason}") from None
+    raw = read_bytes(path)
     if not raw.strip():
         raise DataError(f"'{path}' is empty")
     if raw[:4] == b"PAR1":
@@ -50,6 +44,20 @@ def read_file(path: Path, header: bool | None) -> tuple[pl.DataFrame, list[str]]
             f"'{path}' is not UTF-8 text (line {line}); save it again with UTF-8 encoding"
         ) from None
     return _read_text(path, text, header)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file, unpacked if it is gzipped.
+
+    Raises:
+        FileError: it cannot be read.
+    """
+    try:
+        raw = path.read_bytes()
+        return gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or "its gzip data are damaged"
+        raise FileError(f"cannot read '{path}': {reason}") from None
 
 
 def _read_parquet(path: Path, raw: bytes) -> pl.DataFrame:
