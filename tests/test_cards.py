@@ -26,7 +26,6 @@ from scipy.special import logit
 from minimand.component import catalogue
 from minimand.losses import (
     CTC,
-    ELBO,
     ArcFace,
     Beta,
     BinaryCrossEntropy,
@@ -112,7 +111,8 @@ def shape_of(loss: Loss, target: Array) -> tuple[int, ...]:
     examples = target.shape[: target.ndim - loss.target_axes]
     wide = loss.target_axes and not isinstance(loss, (TDError, QuantileTD, Distillation, CTC))
     width = len(loss.scores) or len(getattr(loss, "levels", ())) or 3
-    width = target.shape[-1] + 4 * isinstance(loss, ELBO) if wide else width
+    more = {"ELBO": 4, "UncertainTasks": 2}.get(type(loss).__name__, 0)
+    width = target.shape[-1] + more if wide else width
     return (*examples, *(4, width)[2 - loss.score_axes :])
 
 

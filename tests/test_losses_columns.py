@@ -22,15 +22,19 @@ from minimand.losses import (
     ELBO,
     Absolute,
     BinaryCrossEntropy,
+    CrossEntropy,
     Huber,
     KLSparsity,
+    Logistic,
     Loss,
+    MultiTask,
     PolicyGradient,
     PPOClip,
     QuantileTD,
     Reconstruction,
     Squared,
     TDError,
+    UncertainTasks,
     bellman_target,
     gaussian_kl,
     greedy_value,
@@ -60,9 +64,16 @@ def batch(loss: Loss) -> tuple[Array, Array]:
             return normal[:, :3], rng.random(N)
         case ELBO():
             return normal, rng.random((N, 2))
+        case MultiTask():
+            targets = (normal[:, 5], rng.integers(0, 3, N), rng.choice([-1.0, 1.0], N))
+            target = np.stack(targets, axis=-1)
+            target[1::4, 0] = np.nan
+            noise = rng.normal(size=(N, 3 * isinstance(loss, UncertainTasks)))
+            return np.concatenate([normal[:, :5], noise], axis=1), target
     return normal[:, :4], rng.random((N, 4))
 
 
+TASKS = (Huber(delta=0.7), CrossEntropy(), Logistic())
 LOSSES: list[Loss] = [
     TDError(),
     TDError(loss=Huber(delta=0.7)),
@@ -75,6 +86,8 @@ LOSSES: list[Loss] = [
     ELBO(beta=3.0),
     ELBO(loss=BinaryCrossEntropy()),
     KLSparsity(),
+    MultiTask(TASKS, widths=(1, 3, 1), weights=0.5),
+    UncertainTasks(TASKS, widths=(1, 3, 1)),
 ]
 ADDITIVE = [loss for loss in LOSSES if not isinstance(loss, KLSparsity)]
 each_loss = pytest.mark.parametrize("loss", LOSSES, ids=str)
@@ -498,3 +511,58 @@ def test_kl_sparsity_is_not_convex() -> None:
     far = np.array([[8.0], [-40.0]])
     middle = loss.value((far + far[::-1]) / 2, wanted)
     assert KLSparsity.card.convex is False and middle > loss.value(far, wanted)
+
+
+# --- several tasks --------------------------------------------------------------------------------
+
+
+def test_tasks_are_the_losses_of_the_rows_that_have_a_target() -> None:
+    """By PyTorch's losses of each task, on the rows without NaN."""
+    weights = np.array([1.0, 2.0, 0.5])
+    loss = MultiTask(TASKS, widths=(1, 3, 1), weights=weights)
+    score, target = batch(loss)
+    there = ~np.isnan(target[:, 0])
+    z, y = torch.tensor(score), torch.tensor(target)
+    parts = (
+        F.huber_loss(z[there, 0], y[there, 0], delta=0.7, reduction="sum"),
+        F.cross_entropy(z[:, 1:4], y[:, 1].long(), reduction="sum"),
+        F.softplus(-z[:, 4] * y[:, 2]).sum(),
+    )
+    expected = sum(w * float(part) for w, part in zip(weights, parts, strict=True)) / N
+    assert float(loss(score, target)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_larger_noise_makes_its_task_count_less() -> None:
+    loss = UncertainTasks(TASKS, widths=(1, 3, 1))
+    score, target = batch(loss)
+    louder = score.copy()
+    louder[:, 5] += 1
+    quiet, loud = (np.abs(loss.gradient(s, target)[:, 0]).sum() for s in (score, louder))
+    assert loud == pytest.approx(quiet / math.e)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"widths": (1,)}, "3 losses and 1 widths"),
+        ({"widths": (2, 3, 1)}, r"Huber.* cannot be a task of 2 scores"),
+        ({"losses": (Reconstruction(),), "widths": (1,)}, "cannot be a task"),
+    ],
+)
+def test_tasks_must_be_losses_of_single_rows(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        MultiTask(**{"losses": TASKS, "widths": (1, 3, 1)} | fields)
+
+
+def test_a_column_of_targets_is_checked_by_its_task() -> None:
+    loss = MultiTask(TASKS, widths=(1, 3, 1))
+    _, target = batch(loss)
+    loss.check_target(target)
+    wrong, empty = target.copy(), target.copy()
+    wrong[4, 2], empty[:, 1] = 0.5, np.nan
+    with pytest.raises(TargetError, match="Logistic: target row 5"):
+        loss.check_target(wrong)
+    with pytest.raises(TargetError, match="column 2 is empty"):
+        loss.check_target(empty)
+    with pytest.raises(ShapeError, match="one column for each"):
+        loss.check_target(target[:, :2])

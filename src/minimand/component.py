@@ -287,7 +287,7 @@ def _array(hint: Any, value: Any) -> Any:
 
 def _literal(node: ast.expr) -> Any:
     """The value of a literal; the text of anything else, such as a component or a bare word."""
-    if isinstance(node, (ast.Tuple, ast.List)):
+    if isinstance(node, ast.Tuple):
         return tuple(_literal(entry) for entry in node.elts)
     try:
         return ast.literal_eval(node)

@@ -82,6 +82,7 @@ from minimand.losses.segmentation import Boundary, PixelCrossEntropy, signed_dis
 from minimand.losses.sequence import CTC, sequence_target
 from minimand.losses.simplex import Brier, Sparsemax
 from minimand.losses.survival import Cox, LogNormalAFT, WeibullAFT
+from minimand.losses.tasks import MultiTask, UncertainTasks
 
 __all__ = [
     "CTC",
@@ -143,6 +144,7 @@ __all__ = [
     "LovaszHinge",
     "LovaszSoftmax",
     "ModifiedHuber",
+    "MultiTask",
     "NegativeBinomial",
     "Ordinal",
     "PCGrad",
@@ -173,6 +175,7 @@ __all__ = [
     "TukeyBiweight",
     "Tversky",
     "Tweedie",
+    "UncertainTasks",
     "UncertaintyWeighting",
     "VonMises",
     "Wasserstein1",

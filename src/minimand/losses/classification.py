@@ -177,7 +177,7 @@ class ShareLoss(ClassLoss):
     def check_target(self, target: Array) -> None:
         """Every target must be a class index 0, 1, 2, ..., or a row of shares that sum to 1."""
         target = np.asarray(target)
-        if target.ndim < 2:
+        if not holds_shares(target):
             return super().check_target(target)
         total = target.sum(axis=-1)
         bad = ~(np.all(target >= 0, axis=-1) & (np.abs(total - 1) <= 1e-5))
@@ -270,8 +270,8 @@ class CrossEntropy(ShareLoss):
     def constant(self, target: Array, weight: Array | None = None) -> Array:
         """The centred log shares of the classes, weighted and smoothed."""
         target = np.asarray(target)
-        if target.ndim == 1:
-            weight = np.ones(len(target)) if weight is None else np.asarray(weight)
+        if not holds_shares(target):
+            weight = np.ones(target.shape) if weight is None else np.asarray(weight)
             kept = target != self.ignore_index
             target, weight = target[kept], weight[kept]
         share = class_shares(target, weight, np.size(self.class_weight))
@@ -281,7 +281,7 @@ class CrossEntropy(ShareLoss):
     def check_target(self, target: Array) -> None:
         """Every target must be a class index, `ignore_index`, or a row of shares that sum to 1."""
         target = np.asarray(target)
-        if target.ndim == 1:
+        if not holds_shares(target):
             target = np.where(target == self.ignore_index, 0, target)
         super().check_target(target)
 
@@ -338,16 +338,27 @@ def identity(score: Array) -> Array:
     return xp.astype(index[:, None] == index[None, :], score.dtype)
 
 
+def holds_shares(target: Array) -> bool:
+    """Whether a target is rows of shares or of one 1, rather than class indices of any shape.
+
+    >>> holds_shares(np.array([[0.5, 0.5]])), holds_shares(np.array([[2, 0, 3]]))
+    (True, False)
+    """
+    target = np.asarray(target)
+    return target.ndim > 1 and bool(target.dtype.kind == "f" or np.all(target.sum(axis=-1) == 1))
+
+
 def class_shares(target: Array, weight: Array | None = None, least: int = 0) -> Array:
-    """The weighted share of each class, of indices [n] (at least `least` classes) or rows [n, K].
+    """The weighted share of each class, of indices [...] (at least `least` classes) or rows [n, K].
 
     >>> class_shares(np.array([0, 2, 2, 2])).tolist()
     [0.25, 0.0, 0.75]
     """
     target = np.asarray(target)
-    if target.ndim > 1:
+    if holds_shares(target):
         return np.average(target, axis=0, weights=weight)
-    count = np.bincount(target.astype(np.int64), weights=weight, minlength=least)
+    weight = None if weight is None else np.ravel(weight)
+    count = np.bincount(target.ravel().astype(np.int64), weights=weight, minlength=least)
     return count / np.sum(count)
 
 

@@ -61,12 +61,14 @@ def normalised(norm: Any, x: Array, train: bool) -> Array:
     return norm(x)
 
 
-def dropped(x: Array, key: Array, rate: Array) -> Array:
-    """x with a share set to 0 and the rest divided by the share that is kept.
+def dropped(x: Array, key: Array, rate: Array | None) -> Array:
+    """x with a share set to 0 and the rest divided by the share that is kept; x itself for None.
 
     A unit's number is mixed with the key by MurmurHash3's finaliser (Appleby 2011): on a CPU,
     drawing the bits by JAX takes longer than the step that they are for.
     """
+    if rate is None:
+        return x
     first, second = jax.random.key_data(key)
     bits = jax.lax.iota("uint32", x.size).reshape(x.shape) * np.uint32(0x9E3779B1) + first
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):

@@ -61,8 +61,7 @@ class _Stack(nnx.Module):
                 x = normalised(self.norms[name], x, train)
             x = ACTIVATIONS[self.activation](x)
             activities[name] = {ACTIVITY: x}
-            if dropout is not None:
-                x = dropped(x, jax.random.fold_in(key, i), dropout)
+            x = dropped(x, jax.random.fold_in(key, i), dropout)
         return self.output(x), {"hidden": activities}
 
 

@@ -11,6 +11,7 @@ from minimand.arrays import Array
 from minimand.data.splits import Fold
 from minimand.errors import ArgumentError, DataError, ShapeError
 from minimand.losses import Loss
+from minimand.losses.classification import holds_shares
 from minimand.training.batches import Rows
 from minimand.training.program import Member
 from minimand.training.recipe import Recipe
@@ -96,7 +97,7 @@ def _outputs(loss: Loss, y: np.ndarray) -> int:
     if loss.scores:
         return len(loss.scores)
     if loss.card.target in ("class", "image"):
-        return y.shape[-1] if y.dtype.kind == "f" and y.ndim > 1 else int(y.max()) + 1
+        return y.shape[-1] if holds_shares(y) else int(y.max()) + 1
     return 1
 
 
