@@ -102,6 +102,7 @@ def target_of(loss: Loss) -> Array:
         "relevance": np.array([[0.0, 1.0, 3.0, 1.0], [2.0, 1.0, 0.0, 0.0]]),
         "survival": np.array([[0.1, 1], [1.0, 0], [1.0, 1], [3.0, 1], [3.0, 1], [80.0, 0]]),
         "action": np.array([-2.0, 0.0, 1.0]),
+        "none": np.zeros(3),
         "sequence": sequence_target([[1], [2, 1]], [3, 4]),
     }[loss.card.target]
 

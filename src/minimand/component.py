@@ -117,6 +117,7 @@ class Card:
         "distribution",
         "features",
         "action",
+        "none",
         "",
     ] = ""
     convex: bool | None = None

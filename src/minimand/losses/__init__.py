@@ -6,6 +6,7 @@ from minimand.losses.classification import BinaryCrossEntropy, CrossEntropy
 from minimand.losses.custom import loss
 from minimand.losses.distribution import KL, Distillation, JensenShannon, ReverseKL, Wasserstein1
 from minimand.losses.embedding import ArcFace, Contrastive, Cosine, InfoNCE, SupCon, Triplet
+from minimand.losses.energy import ContrastiveDivergence
 from minimand.losses.export import as_keras, as_lightgbm, as_xgboost
 from minimand.losses.forecast import (
     CRPSEnsemble,
@@ -106,6 +107,7 @@ __all__ = [
     "CRPSQuantile",
     "Cauchy",
     "Contrastive",
+    "ContrastiveDivergence",
     "Cosine",
     "Cox",
     "CrammerSinger",

@@ -2,18 +2,25 @@
 
 from minimand.networks.adapters import adapt
 from minimand.networks.base import LayeredNetwork, Network
+from minimand.networks.boltzmann import RBM, GaussianRBM
 from minimand.networks.heads import Embedded, MultiHead
 from minimand.networks.mlp import MLP, Linear
+from minimand.networks.partition import LogPartition, annealed_log_partition, log_partition
 from minimand.networks.transformer import Transformer, continued
 
 __all__ = [
     "MLP",
+    "RBM",
     "Embedded",
+    "GaussianRBM",
     "LayeredNetwork",
     "Linear",
+    "LogPartition",
     "MultiHead",
     "Network",
     "Transformer",
     "adapt",
+    "annealed_log_partition",
     "continued",
+    "log_partition",
 ]
