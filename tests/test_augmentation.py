@@ -176,7 +176,7 @@ def test_two_mixtures_give_four_targets() -> None:
 
 @pytest.mark.parametrize("one", EACH, ids=str)
 def test_the_key_decides_and_settings_can_be_mapped(one: Augmentation) -> None:
-    x, y, w = jax.random.normal(KEY, (8, 5, 5)), jnp.arange(8.0), jnp.ones(8)
+    x, y, w = jax.random.normal(KEY, (8, 9, 9)), jnp.arange(8.0), jnp.ones(8)
     first, again = (call(one, x, y, w) for _ in range(2))
     assert jax.tree.all(jax.tree.map(jnp.array_equal, first, again))
     other = call(one, x, y, w, jax.random.key(6))[0]

@@ -1,9 +1,4 @@
-"""Augmentations: what happens to a batch before it is trained on, as pure functions of a key.
-
-An augmentation that mixes examples gives both of their targets and the share of each, as a further
-axis in front: a mixed row has targets [2, n] and weights [2, n], and costs Σ share ℓ(score, target)
-over the two. That is right for every loss, whatever its targets are, and costs one forward pass.
-"""
+"""Augmentations that mix examples of a batch."""
 
 from __future__ import annotations
 
@@ -13,54 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from minimand.arrays import Array
-from minimand.component import Card, Component, NonNegative, Positive, Range, component
-from minimand.errors import ShapeError
-
-Batch = tuple[Array, Array, Array]
-"""(inputs [n, ...], targets [..., n] or [..., n, K], weights [..., n])."""
-
-
-class Augmentation(Component):
-    """A random change of a batch, whose targets may get axes in front: one entry a target."""
-
-    kind = "augmentation"
-
-    def __call__(self, key: Array, x: Array, target: Array, weight: Array) -> Batch:
-        """The batch as it is trained on; rows of weight 0 have no part in the others."""
-        return x, target, weight
-
-
-@component
-class Unchanged(Augmentation):
-    """The batch as it is.
-
-    >>> Unchanged()
-    Unchanged()
-    """
-
-    card = Card(formula="x", source="no augmentation", use="enough data")
-
-
-@component
-class GaussianNoise(Augmentation):
-    """Noise of standard deviation `stddev` on every input; for a linear model it acts like L2.
-
-    >>> x, y, w = jnp.zeros((1000, 2)), jnp.zeros(1000), jnp.ones(1000)
-    >>> round(float(GaussianNoise(stddev=0.5)(jax.random.key(0), x, y, w)[0].std()), 1)
-    0.5
-    """
-
-    stddev: NonNegative = 0.1
-    card = Card(
-        formula="x + σ ε, ε normal",
-        source="Bishop (1995), Training with noise is equivalent to Tikhonov regularization",
-        use="few rows with standardised inputs",
-        search=MappingProxyType({"stddev": Range(0.01, 0.5, log=True)}),
-    )
-
-    def __call__(self, key: Array, x: Array, target: Array, weight: Array) -> Batch:
-        noise = jax.random.normal(key, x.shape, x.dtype)
-        return x + jnp.asarray(self.stddev, x.dtype) * noise, target, weight
+from minimand.component import Card, Positive, Range, component
+from minimand.data.augmentation.base import Augmentation, Batch, check_images, holds_masks
+from minimand.data.augmentation.boxes import random_box
 
 
 @component
@@ -99,7 +49,8 @@ class CutMix(Augmentation):
     """A box of each image replaced by that of another in the batch; both targets by their areas.
 
     Images are [n, height, width] or [n, height, width, channels]. A box covers the share 1 - λ of
-    an image, λ drawn from Beta(α, α) for each, less what lies outside of it.
+    an image, λ drawn from Beta(α, α) for each, less what lies outside of it. Masks, which are
+    targets [n, height, width], are cut along with their images.
 
     Raises:
         ShapeError: the inputs are no images.
@@ -121,40 +72,18 @@ class CutMix(Augmentation):
     )
 
     def __call__(self, key: Array, x: Array, target: Array, weight: Array) -> Batch:
-        if x.ndim not in (3, 4):
-            raise ShapeError(
-                f"CutMix: inputs have shape {x.shape}; it needs images [n, height, width] or "
-                f"[n, height, width, channels]"
-            )
-        which, how, *where = jax.random.split(key, 4)
+        check_images(self, x)
+        which, how, where = jax.random.split(key, 3)
         partner, paired = _partners(which, weight)
         side = jnp.sqrt(_beta(how, self.alpha, partner.shape[0]))
-        tall, wide = (_span(way, side, size) for way, size in zip(where, x.shape[1:3], strict=True))
-        box = tall[:, :, None] & wide[:, None, :] & paired[:, None, None]
-        share = 1 - jnp.mean(box, axis=(1, 2))
-        mixed = jnp.where(box.reshape(*box.shape, *(1,) * (x.ndim - 3)), x[partner], x)
+        box = random_box(where, jnp.where(paired, side, 0.0), x)
+        share = 1 - jnp.mean(box, axis=tuple(range(1, x.ndim)))
+        mixed = jnp.where(box, x[partner], x)
+        if holds_masks(x, target, weight):
+            box = box.reshape(*x.shape[:3], *(1,) * (target.ndim - weight.ndim - 2))
+            other = jnp.take(target, partner, axis=weight.ndim - 1)
+            return mixed, jnp.where(box, other, target), weight
         return mixed, *_both(target, weight, partner, share)
-
-
-@component
-class Chain(Augmentation):
-    """Several augmentations, one after another.
-
-    >>> Chain((GaussianNoise(stddev=0.05), MixUp())).augmentations[1]
-    MixUp(alpha=0.2)
-    """
-
-    augmentations: tuple[Augmentation, ...] = (GaussianNoise(), MixUp())
-    card = Card(
-        formula="the last of ... the first of x",
-        source="composition",
-        use="more than one augmentation",
-    )
-
-    def __call__(self, key: Array, x: Array, target: Array, weight: Array) -> Batch:
-        for i, augmentation in enumerate(self.augmentations):
-            x, target, weight = augmentation(jax.random.fold_in(key, i), x, target, weight)
-        return x, target, weight
 
 
 def _partners(key: Array, weight: Array) -> tuple[Array, Array]:
@@ -183,11 +112,3 @@ def _both(target: Array, weight: Array, partner: Array, share: Array) -> tuple[A
     targets = jnp.stack([target, jnp.take(target, partner, axis=rows)])
     weights = jnp.stack([share * weight, (1 - share) * jnp.take(weight, partner, axis=rows)])
     return targets, weights
-
-
-def _span(key: Array, side: Array, size: int) -> Array:
-    """[n, size]: the pixels of an axis within a share `side` of it, around a random centre."""
-    centre = jax.random.randint(key, side.shape, 0, size)
-    half = jnp.floor(side * size / 2)
-    pixel = jnp.arange(size)
-    return (pixel >= (centre - half)[:, None]) & (pixel < (centre + half)[:, None])
