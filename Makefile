@@ -28,8 +28,8 @@ lint: .venv/test.stamp ## ruff: rules and format
 types: .venv/test.stamp ## mypy, strict
 	$(BIN)/mypy
 
-tests: .venv/test.stamp ## pytest: tests and doctests
-	$(BIN)/pytest
+tests: .venv/test.stamp ## pytest: tests and doctests, a file at a time on every core
+	$(BIN)/pytest --numprocesses logical --dist loadfile
 
 docs: .venv/test.stamp ## the documentation, without warnings
 	rm -rf docs/_generated
