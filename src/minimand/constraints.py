@@ -18,7 +18,9 @@ Params = Any
 """An array, or a nested dictionary of arrays."""
 
 KERNELS = ("kernel",)
-ACTIVITY = "activity"
+ACTIVITY, JACOBIAN = "activity", "jacobian"
+REPORTED = (ACTIVITY, JACOBIAN)
+"""What a layer may report besides its parameters: its outputs [n, ...], their derivatives."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -42,7 +44,7 @@ class Chooser(Component):
         if self.layers or self.kinds != KERNELS:
             if not isinstance(params, dict):
                 raise ArgumentError(f"{self} chooses parameters by name; here they have none")
-            known = {*KERNELS, ACTIVITY, *_names(params)}
+            known = {*KERNELS, *REPORTED, *_names(params)}
             for name in (*self.kinds, *self.layers):
                 if name not in known:
                     raise unknown("layer or kind of parameter", name, known)

@@ -167,8 +167,7 @@ class KLSparsity(JointLoss):
 
     def joint(self, score: Array, target: Array, weight: Array) -> Array:
         wanted, on, off = self._means(score, target, weight)
-        entropy = xlogy(wanted, wanted) + xlogy(1 - wanted, 1 - wanted)
-        return namespace(score).sum(entropy - wanted * on - (1 - wanted) * off, axis=-1)
+        return namespace(score).sum(bernoulli_kl(wanted, on, off), axis=-1)
 
     def gradient(self, score: Array, target: Array) -> Array:
         """((1 - ρ) / (1 - aₖ) - ρ / aₖ) σ'(zₖ) / n for each of n rows, [n, K]."""
@@ -201,6 +200,16 @@ class KLSparsity(JointLoss):
         share = weight / xp.where(total > 0, total, xp.ones_like(total))
         wanted = xp.sum(share * to_float(target, score), axis=-1)[..., None]
         return wanted, _log_mean(-log1pexp(-score), share), _log_mean(-log1pexp(score), share)
+
+
+def bernoulli_kl(wanted: Array, on: Array, off: Array) -> Array:
+    """ρ log(ρ / a) + (1 - ρ) log((1 - ρ) / (1 - a)), where `on` is log a and `off` log (1 - a).
+
+    >>> bernoulli_kl(np.array(1.0), np.log(0.5), np.log(0.5)).round(3).tolist()
+    0.693
+    """
+    entropy = xlogy(wanted, wanted) + xlogy(1 - wanted, 1 - wanted)
+    return entropy - wanted * on - (1 - wanted) * off
 
 
 def gaussian_kl(mean: Array, log_variance: Array) -> Array:

@@ -1,8 +1,10 @@
 """Networks: pure `init` and `apply` over plain parameters."""
 
 from minimand.networks.adapters import adapt
+from minimand.networks.autoencoder import Autoencoder, VariationalAutoencoder
 from minimand.networks.base import LayeredNetwork, Network
 from minimand.networks.boltzmann import RBM, GaussianRBM
+from minimand.networks.coder import Coder
 from minimand.networks.heads import Embedded, MultiHead
 from minimand.networks.mlp import MLP, Linear
 from minimand.networks.partition import LogPartition, annealed_log_partition, log_partition
@@ -11,6 +13,8 @@ from minimand.networks.transformer import Transformer, continued
 __all__ = [
     "MLP",
     "RBM",
+    "Autoencoder",
+    "Coder",
     "Embedded",
     "GaussianRBM",
     "LayeredNetwork",
@@ -19,6 +23,7 @@ __all__ = [
     "MultiHead",
     "Network",
     "Transformer",
+    "VariationalAutoencoder",
     "adapt",
     "annealed_log_partition",
     "continued",

@@ -92,9 +92,13 @@ class LayeredNetwork(Network):
         self, params: Tree, state: Tree, x: Array, *, key: Array, train: bool
     ) -> tuple[Array, Tree, Tree]:
         """(scores, new state, activities)."""
-        module = nnx.merge(_structure(jax.tree.structure(self), x.shape[1:]), params, state)
+        module = self.holding(params, state, x.shape[1:])
         score, activities = self.run(module, x, key=key, train=train)
         return score, nnx.to_pure_dict(nnx.state(module, nnx.Not(nnx.Param))), activities
+
+    def holding(self, params: Tree, state: Tree, shape: tuple[int, ...]) -> Any:
+        """The module that `layers` makes for examples of a shape, holding these arrays."""
+        return nnx.merge(_structure(jax.tree.structure(self), shape), params, state)
 
     def starting_at(self, params: Tree, constant: Array) -> Tree:
         """`params` with the best constant scores as the bias of the output layer."""

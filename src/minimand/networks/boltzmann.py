@@ -16,15 +16,16 @@ from minimand.arrays import Array, arange, log1pexp, namespace, sigmoid
 from minimand.component import Card, Count, Interval, component
 from minimand.constraints import ACTIVITY
 from minimand.errors import DataError
-from minimand.networks.base import Network, Tree
-from minimand.networks.layers import flat
+from minimand.networks.base import Tree
+from minimand.networks.coder import Coder
+from minimand.networks.layers import flat, rows
 
 SPREAD = 0.01
 """Of the first weights (Hinton 2010, A practical guide to training RBMs, section 8)."""
 
 
 @component
-class RBM(Network):
+class RBM(Coder):
     """A restricted Boltzmann machine of binary units, trained by contrastive divergence.
 
     Its loss is `ContrastiveDivergence`, its target anything. The scores of a row are its free
@@ -95,6 +96,26 @@ class RBM(Network):
             second = jnp.zeros_like(first)
         activities = {"hidden": {ACTIVITY: self.hidden_mean(params, v)}}
         return jnp.stack([first, second], axis=-1), state, activities
+
+    def encode(self, params: Tree, state: Tree, x: Array) -> Array:
+        """The means of the hidden units, [n, hidden]."""
+        return self.hidden_mean(params, flat(x))
+
+    def decode(self, params: Tree, state: Tree, code: Array, shape: tuple[int, ...]) -> Array:
+        """The means of the visible units before any sigmoid, [n, p]."""
+        return _down(params, code)
+
+    def encoder(self, params: Tree) -> list[Tree]:
+        """The layer of the hidden units, as it can begin another network."""
+        return [params["hidden"]]
+
+    def target(self, rows: Array) -> Array:
+        """One number for each row, at which the loss does not look."""
+        return np.zeros(len(rows))
+
+    def start(self, rows: Array) -> Tree:
+        """The visible biases of `base_rates`."""
+        return self.base_rates(rows)
 
     def base_rates(self, X: Array) -> Tree:
         """The biases at which independent visible units have the means of the rows of X.
@@ -233,12 +254,6 @@ class GaussianRBM(RBM):
 def bernoulli(key: Array, mean: Array) -> Array:
     """0 or 1 for every mean, as numbers of its type."""
     return jax.random.bernoulli(key, mean).astype(mean.dtype)
-
-
-def rows(X: Array) -> Array:
-    """Inputs of any shape as rows of numbers [n, p]; bytes are fractions of 255."""
-    X = np.asarray(X)
-    return flat(X.astype(np.float32) / 255 if X.dtype == np.uint8 else X)
 
 
 def _up(params: Tree, v: Array) -> Array:

@@ -80,3 +80,9 @@ def dropped(x: Array, key: Array, rate: Array | None) -> Array:
 def flat(x: Array) -> Array:
     """Examples of any shape as rows, [n, p]."""
     return x.reshape(len(x), -1)
+
+
+def rows(X: Array) -> Array:
+    """Inputs of any shape as rows of numbers [n, p]; bytes are fractions of 255."""
+    X = np.asarray(X)
+    return flat(X.astype(np.float32) / 255 if X.dtype == np.uint8 else X)

@@ -111,6 +111,8 @@ class Problem:
         if not objective.solvable:
             raise ArgumentError(f"{self.loss} is no loss of one row and its score")
         self.loss.check_minimisable()
+        if not self.penalty.solvable:
+            raise ArgumentError(f"{self.penalty} is no penalty of a linear model")
         X, y = matrix(X), np.asarray(y)
         if X.ndim != 2 or y.shape != X.shape[:1] or 0 in X.shape:
             raise ShapeError(f"X has shape {X.shape} and y {y.shape}; expected [n, p] and [n]")

@@ -108,13 +108,12 @@ def best_constant(recipe: Recipe, y: np.ndarray, weight: np.ndarray, fold: Fold)
     if not own.any():
         raise DataError("no rows are left to train on; use less validation, or more rows")
     outputs = recipe.network.outputs
-    if outputs is None:
-        return np.zeros(1)  # such a network starts from parameters of its own
     try:
         constant = np.atleast_1d(recipe.loss.constant(y, _of_examples(recipe.loss, own, y)))
     except ArgumentError:
-        return np.zeros(outputs)
-    return np.pad(constant, (0, outputs - len(constant)), mode="minimum")
+        return np.zeros(outputs or 1)
+    missing = outputs - len(constant) if outputs else 0
+    return np.pad(constant, (0, missing), mode="minimum")
 
 
 def _of_examples(loss: Loss, weight: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from minimand.tuning.grid import Searched, grid_search, product_grid
     from minimand.tuning.halving import hyperband, successive_halving
     from minimand.tuning.hypergradients import hypergradient, tuned_by_gradient
+    from minimand.tuning.layerwise import Pretraining, compare_pretraining
     from minimand.tuning.learning_rate import range_test
     from minimand.tuning.pbt import population_based_training
     from minimand.tuning.selection import Selected, nested, select
@@ -25,6 +26,7 @@ _HOMES = {
     "grid": ("Searched", "grid_search", "product_grid"),
     "halving": ("hyperband", "successive_halving"),
     "hypergradients": ("hypergradient", "tuned_by_gradient"),
+    "layerwise": ("Pretraining", "compare_pretraining"),
     "learning_rate": ("range_test",),
     "found": ("Found", "minimize"),
     "pbt": ("population_based_training",),
@@ -42,11 +44,13 @@ __all__ = [
     "Found",
     "Int",
     "Outcome",
+    "Pretraining",
     "Searched",
     "Selected",
     "Study",
     "Trial",
     "Tuned",
+    "compare_pretraining",
     "grid_search",
     "hyperband",
     "hypergradient",

@@ -13,7 +13,7 @@ from minimand.data.augmentation.geometry import (
     Zoom,
 )
 from minimand.data.augmentation.mixing import CutMix, MixUp
-from minimand.data.augmentation.photometry import Brightness, Contrast, GaussianNoise
+from minimand.data.augmentation.photometry import Brightness, Contrast, GaussianNoise, MaskingNoise
 
 __all__ = [
     "Augmentation",
@@ -26,6 +26,7 @@ __all__ = [
     "Flip",
     "GaussianNoise",
     "Geometric",
+    "MaskingNoise",
     "MixUp",
     "RandomCrop",
     "Rotation",

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from minimand.arrays import Array
-from minimand.component import Card, NonNegative, Range, component
+from minimand.component import Card, Fraction, NonNegative, Range, component
 from minimand.data.augmentation.base import Augmentation, Batch, check_images
 
 
@@ -32,6 +32,27 @@ class GaussianNoise(Augmentation):
     def __call__(self, key: Array, x: Array, target: Array, weight: Array) -> Batch:
         noise = jax.random.normal(key, x.shape, x.dtype)
         return x + jnp.asarray(self.stddev, x.dtype) * noise, target, weight
+
+
+@component
+class MaskingNoise(Augmentation):
+    """A share of the inputs set to 0, others for each example; the target stays as it is.
+
+    >>> x, y, w = jnp.ones((1000, 2)), jnp.zeros(1000), jnp.ones(1000)
+    >>> round(float(MaskingNoise(share=0.3)(jax.random.key(0), x, y, w)[0].mean()), 1)
+    0.7
+    """
+
+    share: Fraction = 0.3
+    card = Card(
+        formula="x ⊙ m, m Bernoulli(1 - ν)",
+        source="Vincent et al. (2010), Stacked denoising autoencoders, section 3.3",
+        use="denoising autoencoders",
+        search=MappingProxyType({"share": Range(0.1, 0.5)}),
+    )
+
+    def __call__(self, key: Array, x: Array, target: Array, weight: Array) -> Batch:
+        return x * (jax.random.uniform(key, x.shape) >= self.share), target, weight
 
 
 @component

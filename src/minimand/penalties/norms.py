@@ -1,4 +1,4 @@
-"""Penalties: what is added to the cost to prefer small or sparse parameters.
+"""Penalties of parameters: small ones, sparse ones, groups that vanish together.
 
 Parameters are an array or nested dictionaries of arrays. A penalty touches an array, or the
 entries called "kernel"; biases and norm scales are left alone unless a penalty names them.
@@ -14,10 +14,10 @@ import numpy as np
 
 from minimand.arrays import Array, asarray, namespace, norm, positive_part
 from minimand.component import Card, Fraction, NonNegative, Range, component
-from minimand.constraints import ACTIVITY, Chooser, Params
+from minimand.constraints import REPORTED, Chooser, Params
 from minimand.constraints import kernels as kernels
 from minimand.constraints import map_kernels as map_kernels
-from minimand.errors import ShapeError
+from minimand.errors import ArgumentError, ShapeError
 
 ROUNDING = 1e-13
 STRENGTHS = MappingProxyType({"strength": Range(1e-5, 1.0, log=True)})
@@ -26,7 +26,8 @@ STRENGTHS = MappingProxyType({"strength": Range(1e-5, 1.0, log=True)})
 class Penalty(Chooser):
     """A penalty; subclasses say what it costs for one array of parameters.
 
-    One whose `kinds` name "activity" is for what the layers of a network put out, too.
+    One whose `kinds` name "activity" is for what the layers of a network put out, too; with
+    "jacobian", for the derivatives of a code by the inputs, `L2` makes an autoencoder contractive.
     """
 
     kind = "penalty"
@@ -43,7 +44,12 @@ class Penalty(Chooser):
     @property
     def on_activities(self) -> bool:
         """Whether it has something to say about activities."""
-        return ACTIVITY in self.kinds
+        return not {*REPORTED}.isdisjoint(self.kinds)
+
+    @property
+    def solvable(self) -> bool:
+        """Whether linear models can have it."""
+        return not self.on_activities
 
     def of_activities(self, activities: Params, weight: Array) -> Array:
         """Σ w penalty(a) / Σ w over the examples, for JAX arrays.
@@ -51,11 +57,20 @@ class Penalty(Chooser):
         `activities` are those that `Network.observed` reports, [n, ...] for each layer; `weight` is
         [n].
         """
+        share = weight / namespace(weight).clip(namespace(weight).sum(weight), ROUNDING, None)
+        chosen = [*kernels(activities, self.kinds, self.layers)]
+        if not chosen:
+            raise ArgumentError(
+                f"{type(self).__name__}: of the layers chosen, none reports "
+                f"{' or '.join(self.kinds)}"
+            )
+        return sum(self.of_layer(activity, share) for activity in chosen)
+
+    def of_layer(self, activity: Array, share: Array) -> Array:
+        """The penalty of what one layer puts out for examples that have shares of the mean."""
         import jax
 
-        used = weight / namespace(weight).clip(namespace(weight).sum(weight), ROUNDING, None)
-        chosen = kernels(activities, (ACTIVITY,), self.layers)
-        return sum(used @ jax.vmap(self.of)(a) for a in chosen)
+        return share @ jax.vmap(self.of)(activity)
 
     def of(self, w: Array) -> Array:
         """The penalty of one array."""
