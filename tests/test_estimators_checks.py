@@ -37,7 +37,7 @@ LINEAR = [
     LinearClassifierCV(strengths=3, cv=3),
 ]
 NETWORKS = [
-    NetworkRegressor((4,), max_iter=60, random_state=0),
+    NetworkRegressor((4,), max_iter=120, random_state=0),
     NetworkClassifier((4,), max_iter=60, random_state=0),
 ]
 WEIGHTS = (

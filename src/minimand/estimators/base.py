@@ -8,8 +8,6 @@ parameters: `penalty__strength`, `loss__delta`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -42,11 +40,12 @@ NO_PENALTY = L2(strength=0.0)
 class Estimator(BaseEstimator):  # type: ignore[misc]
     """An estimator some of whose parameters are components; `_components` says of which kind."""
 
-    _components: ClassVar[Mapping[str, type[Component]]] = MappingProxyType(
-        {"loss": Loss, "penalty": Penalty}
-    )
     _fitted: ClassVar[str] = "coef_"
     """An array that `fit` leaves."""
+
+    @property
+    def _components(self) -> dict[str, type[Component]]:
+        return {"loss": Loss, "penalty": Penalty}
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The parameters by name; `deep` adds the fields of those that are components."""

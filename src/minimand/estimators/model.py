@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,7 +17,6 @@ from minimand.estimators.base import Estimator
 from minimand.estimators.libraries import on_host
 from minimand.inference import Inference, infer
 from minimand.losses import Loss
-from minimand.penalties import Penalty
 from minimand.solvers import Objective, Solution, Solver, minimise
 from minimand.solvers.streaming import Stream
 
@@ -35,12 +33,13 @@ class LinearModel(Estimator):
     counts the calls.
     """
 
-    _components: ClassVar[Mapping[str, type[Component]]] = MappingProxyType(
-        {"loss": Loss, "penalty": Penalty, "solver": Solver}
-    )
     streams_: tuple[Stream, ...]
     _streams: ClassVar[bool] = True
     """Whether it learns from parts of the data."""
+
+    @property
+    def _components(self) -> dict[str, type[Component]]:
+        return super()._components | {"solver": Solver}
 
     def summary(self) -> str:
         """How the fit ended and what proves it, in sentences."""

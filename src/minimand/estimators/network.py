@@ -1,11 +1,12 @@
-"""Networks in scikit-learn's manner: a multilayer perceptron by the compiled engine."""
+"""Networks in scikit-learn's manner, on columns or images, by the compiled engine."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import scipy.sparse
@@ -13,10 +14,10 @@ from sklearn.utils import check_random_state
 
 from minimand.arrays import Array
 from minimand.component import Component
-from minimand.data.scaling import mean_and_spread
+from minimand.data.scaling import mean_and_spread, mean_and_spread_of_channels
 from minimand.data.splits import Fold, holdout
 from minimand.data.task import Task
-from minimand.errors import ArgumentError, SolverError
+from minimand.errors import ArgumentError, ShapeError, SolverError
 from minimand.estimators import together
 from minimand.estimators.base import (
     Classifier,
@@ -32,41 +33,78 @@ from minimand.penalties import Penalty, Unpenalised
 from minimand.schedules import Constant, Schedule
 
 if TYPE_CHECKING:
+    from minimand.data.augmentation import Augmentation
+    from minimand.networks import Network as Architecture
+    from minimand.networks.layers import Activation
     from minimand.training import Recipe, Trained
 
 FEWEST_ROWS_TO_WATCH = 200
 """From so many rows on, "auto" sets some aside to stop early; fewer say too little."""
-BLOCK = 1 << 14
 
 
+@dataclass(repr=False, eq=False)
 class Network(Estimator):
-    """What networks have in common: standardised columns, and one compiled run in single precision.
+    """What networks have in common: standardised inputs, and one compiled run in single precision.
 
     After `fit`: `trained_` (recipe, parameters, history), `history_`, `status_`, `n_iter_`
-    (epochs), and `mean_` and `spread_` of the columns.
+    (epochs), `mean_` and `spread_` of the columns, or of the channels of images, and
+    `n_features_in_`, how many columns or pixels there are.
     """
 
-    _components: ClassVar[Mapping[str, type[Component]]] = MappingProxyType(
-        {"loss": Loss, "penalty": Penalty, "optimizer": Optimizer, "schedule": Schedule}
-    )
+    hidden_layer_sizes: int | Sequence[int] = (100,)
+    activation: Activation = "relu"
+    _: KW_ONLY
+    network: str | Architecture | None = None
+    augmentation: str | Augmentation | None = None
+    penalty: str | Penalty | None = None
+    optimizer: str | Optimizer = "adam"
+    learning_rate: float | Literal["auto"] | None = None
+    schedule: str | Schedule | None = None
+    batch_size: int | Literal["auto"] = "auto"
+    max_iter: int = 200
+    early_stopping: bool | Literal["auto"] = "auto"
+    validation_fraction: float = 0.1
+    n_iter_no_change: int = 10
+    random_state: Any = None
+    verbose: bool = False
     _fitted = "mean_"
 
+    @property
+    def _components(self) -> dict[str, type[Component]]:
+        from minimand.data.augmentation import Augmentation
+        from minimand.networks import Network as Architecture
+
+        own = {"optimizer": Optimizer, "schedule": Schedule}
+        return super()._components | own | {"network": Architecture, "augmentation": Augmentation}
+
     def _recipe(self, loss: Loss, outputs: int, rows: int) -> Recipe:
-        from minimand.networks import MLP
+        from minimand.data.augmentation import Unchanged
         from minimand.training.recipe import Recipe, sensible_batch
 
-        sizes, batch = self.hidden_layer_sizes, self.batch_size
-        hidden = tuple(sizes) if isinstance(sizes, Iterable) else (sizes,)
+        batch = self.batch_size
         return Recipe(
-            MLP(hidden=hidden, outputs=outputs, activation=self.activation),
+            self._architecture(outputs),
             loss,
             self._component("optimizer"),
             self._component("penalty") or Unpenalised(),
             self._component("schedule") or Constant(),
+            augmentation=self._component("augmentation") or Unchanged(),
             batch_size=sensible_batch(rows) if isinstance(batch, str) else batch,
             epochs=self.max_iter,
             patience=self.n_iter_no_change,
         )
+
+    def _architecture(self, outputs: int) -> Architecture:
+        """The network with so many outputs; that of images standardises them by itself."""
+        from minimand.networks import MLP, Standardised, with_outputs
+
+        sizes = self.hidden_layer_sizes
+        hidden = tuple(sizes) if isinstance(sizes, Iterable) else (sizes,)
+        chosen = self._component("network") or MLP(hidden=hidden, activation=self.activation)
+        network = with_outputs(chosen, outputs)
+        if len(self._shape) == 1:
+            return network
+        return Standardised(network, on_host(self.mean_), on_host(self.spread_))
 
     def _train(self, task: Task, recipe: Recipe, X: Array, y: Array, weight: Array | None) -> None:
         """A whole run from fresh parameters."""
@@ -148,50 +186,67 @@ class Network(Estimator):
         self.trained_, self.history_, self.status_ = trained, history, status
         self.n_iter_ = len(history["epoch"])
 
-    def _rows(self, X: Any, *rest: Any, **options: Any) -> Any:
-        found = super()._rows(X, *rest, **options)
-        if isinstance(found, tuple):
-            return dense(found[0]), found[1]
-        return dense(found)
+    def _rows(self, X: Any, *rest: Any, reset: bool = False, **options: Any) -> Any:
+        """Columns as everywhere; images as bytes or floats, checked as rows of pixels."""
+        X = on_host(X)
+        shape = np.shape(X)[1:] if getattr(X, "ndim", 2) > 2 else ()
+        if shape:
+            X = X.reshape(len(X), math.prod(shape))
+            options["dtype"] = (np.float32, np.float64, np.uint8)
+        found = super()._rows(X, *rest, reset=reset, **options)
+        rows, *targets = found if isinstance(found, tuple) else (found,)
+        rows = rows.reshape(-1, *shape) if shape else dense(rows)
+        if reset:
+            self._shape = rows.shape[1:]
+        elif rows.shape[1:] != self._shape:
+            raise ShapeError(
+                f"{type(self).__name__} was fitted on X [n, {', '.join(map(str, self._shape))}]; "
+                f"this X has shape {list(rows.shape)}"
+            )
+        return (rows, *targets) if targets else rows
 
     def _measure(self, X: Array, weight: Array | None) -> None:
-        self.mean_, self.spread_ = mean_and_spread(X, weight)
+        measure = mean_and_spread if X.ndim == 2 else mean_and_spread_of_channels
+        self.mean_, self.spread_ = measure(X, weight)
 
     def _standardised(self, X: Array) -> Array:
+        """Columns as the network takes them; images as they are: their network does it."""
+        if X.ndim > 2:
+            return X
         return ((X - on_host(self.mean_)) / on_host(self.spread_)).astype(np.float32)
 
     def _scores(self, X: Array) -> Array:
-        """Scores in double precision, so that those of a row do not depend on the other rows.
-
-        Blocks are filled up to a power of two, so that few programs serve any number of rows.
-        """
+        """Scores, for columns in double precision, so that a row's do not depend on other rows."""
         import jax
 
-        from minimand.training import program
+        from minimand.training.scoring import scores_in_blocks
 
+        if X.ndim > 2:
+            return self.trained_.scores(X)
         trained, mean, spread = self.trained_, on_host(self.mean_), on_host(self.spread_)
         with jax.enable_x64(True):
             params, state = jax.tree.map(np.float64, (trained.params, trained.network_state))
-            found = []
-            for start in range(0, len(X), BLOCK):
-                block = (X[start : start + BLOCK] - mean) / spread
-                filled = np.zeros((max(32, 1 << (len(block) - 1).bit_length()), X.shape[1]))
-                filled[: len(block)] = block
-                scores = program.scores(trained.recipe, params, state, filled)
-                found.append(np.asarray(scores)[: len(block)])
-        return np.concatenate(found)
+            return scores_in_blocks(
+                trained.recipe, params, state, X, lambda block: (block - mean) / spread
+            )
 
 
+@dataclass(repr=False, eq=False)
 class NetworkRegressor(Network, Regressor):
-    """A multilayer perceptron of a number, by any loss.
+    """A network of a number, a multilayer perceptron by default, by any loss.
 
-    Columns, and a target that may be any real number, are brought to mean 0 and spread 1 before
-    training, with the figures of the first rows seen. So Huber's `delta`, say, counts in standard
-    deviations of y.
+    X holds columns [n, p], or images [n, height, width] or [n, height, width, channels]; images of
+    bytes stay bytes, and count as fractions of 255. Columns (or channels), and a target that may be
+    any real number, are brought to mean 0 and spread 1 before training, with the figures of the
+    first rows seen. So Huber's `delta`, say, counts in standard deviations of y.
 
     Args:
         hidden_layer_sizes: the width of every hidden layer.
-        activation: "relu", "tanh", "gelu" or "silu".
+        activation: of the hidden layers, see `minimand.networks.MLP`.
+        network: None for the perceptron that the first two arguments describe; text or object such
+            as "cnn", "mlp(hidden=(64, 32), norm=batch)", "linear". How many scores it gives follows
+            from the loss.
+        augmentation: None, or text or object such as "mixup": what happens to each batch.
         loss: text or object, such as "squared", "huber(delta=1)", "quantiles(levels=(0.1, 0.9))".
         penalty: None, or text or object such as "l2(strength=0.001)".
         optimizer: text or object, such as "adam(learning_rate=0.01)" or "sgd(momentum=0.9)".
@@ -214,42 +269,12 @@ class NetworkRegressor(Network, Regressor):
     True
     """
 
-    def __init__(
-        self,
-        hidden_layer_sizes: int | Sequence[int] = (100,),
-        activation: Literal["relu", "tanh", "gelu", "silu"] = "relu",
-        *,
-        loss: str | Loss = "squared",
-        penalty: str | Penalty | None = None,
-        optimizer: str | Optimizer = "adam",
-        learning_rate: float | Literal["auto"] | None = None,
-        schedule: str | Schedule | None = None,
-        batch_size: int | Literal["auto"] = "auto",
-        max_iter: int = 200,
-        early_stopping: bool | Literal["auto"] = "auto",
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
-        random_state: Any = None,
-        verbose: bool = False,
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.loss = loss
-        self.penalty = penalty
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.schedule = schedule
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.random_state = random_state
-        self.verbose = verbose
+    _: KW_ONLY
+    loss: str | Loss = "squared"
 
     @fits_in_kind
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train from fresh parameters on X [n, p], y [n] and weights [n].
+        """Train from fresh parameters on X [n, ...], y [n] and weights [n].
 
         Raises:
             TargetError: a target outside the domain of the loss; the text names the row.
@@ -295,11 +320,13 @@ class NetworkRegressor(Network, Regressor):
         return self.target_mean_ + self.target_spread_ * super()._scores(X)
 
 
+@dataclass(repr=False, eq=False)
 class NetworkClassifier(Network, Classifier):
-    """A multilayer perceptron of classes, by any loss of classes.
+    """A network of classes, a multilayer perceptron by default, by any loss of classes.
 
-    Columns are brought to mean 0 and spread 1 before training, with the figures of the first rows
-    seen.
+    X holds columns [n, p], or images [n, height, width] or [n, height, width, channels]. Columns
+    (or channels) are brought to mean 0 and spread 1 before training, with the figures of the first
+    rows seen.
 
     Args:
         loss: text or object; "auto" is the logistic loss for two classes and the cross-entropy for
@@ -315,44 +342,13 @@ class NetworkClassifier(Network, Classifier):
     True
     """
 
-    def __init__(
-        self,
-        hidden_layer_sizes: int | Sequence[int] = (100,),
-        activation: Literal["relu", "tanh", "gelu", "silu"] = "relu",
-        *,
-        loss: str | Loss = "auto",
-        penalty: str | Penalty | None = None,
-        class_weight: Any = None,
-        optimizer: str | Optimizer = "adam",
-        learning_rate: float | Literal["auto"] | None = None,
-        schedule: str | Schedule | None = None,
-        batch_size: int | Literal["auto"] = "auto",
-        max_iter: int = 200,
-        early_stopping: bool | Literal["auto"] = "auto",
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
-        random_state: Any = None,
-        verbose: bool = False,
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.loss = loss
-        self.penalty = penalty
-        self.class_weight = class_weight
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.schedule = schedule
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.random_state = random_state
-        self.verbose = verbose
+    _: KW_ONLY
+    loss: str | Loss = "auto"
+    class_weight: Any = None
 
     @fits_in_kind
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train from fresh parameters on X [n, p], classes y [n] and weights [n].
+        """Train from fresh parameters on X [n, ...], classes y [n] and weights [n].
 
         Raises:
             DataError: there are fewer than two classes.

@@ -38,7 +38,7 @@ class Wish:
 
     def like(self, other: Wish) -> bool:
         """Whether it is the same but for the seed and what the seed decides."""
-        return self.recipe == other.recipe and self.same_rows(other)
+        return same(self.recipe, other.recipe) and self.same_rows(other)
 
     def same_rows(self, other: Wish) -> bool:
         """Whether rows, targets and weights are equal."""
@@ -54,6 +54,14 @@ class Wish:
             for w in (self, other)
         ]
         return shapes[0] == shapes[1] and len(groups([self.recipe, other.recipe])) == 1
+
+
+def same(one: Recipe, other: Recipe) -> bool:
+    """Whether two recipes are equal, whose numbers may be arrays."""
+    import jax
+
+    alike = jax.tree.structure(one) == jax.tree.structure(other)
+    return alike and all(map(np.array_equal, jax.tree.leaves(one), jax.tree.leaves(other)))
 
 
 class Noted(Exception):

@@ -34,12 +34,13 @@ class Fitted:
     def scores(self, X: Array) -> Array:
         """Raw scores of the rows of X: [n], or [n, K] for a loss over K classes."""
         if self.recipe is not None:
-            from minimand.training import program
+            from minimand.training.inputs import readable
+            from minimand.training.scoring import scores_in_blocks
 
-            network = self.state or {}
-            inputs = np.asarray(X, dtype=np.float32)
-            given = program.scores(self.recipe, self.params, network, inputs)
-            return np.asarray(given, dtype=float)
+            inputs = readable(self.recipe, X)
+            return scores_in_blocks(self.recipe, self.params, self.state or {}, inputs).astype(
+                float
+            )
         scores = X @ self.params["output"]["kernel"] + self.params["output"]["bias"]
         return scores if self.loss.score_axes else scores[:, 0]
 

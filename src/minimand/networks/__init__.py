@@ -8,6 +8,7 @@ from minimand.networks.coder import Coder
 from minimand.networks.heads import Embedded, MultiHead
 from minimand.networks.mlp import MLP, Linear
 from minimand.networks.partition import LogPartition, annealed_log_partition, log_partition
+from minimand.networks.standardised import Standardised, with_outputs
 from minimand.networks.transformer import Transformer, continued
 
 __all__ = [
@@ -22,10 +23,12 @@ __all__ = [
     "LogPartition",
     "MultiHead",
     "Network",
+    "Standardised",
     "Transformer",
     "VariationalAutoencoder",
     "adapt",
     "annealed_log_partition",
     "continued",
     "log_partition",
+    "with_outputs",
 ]

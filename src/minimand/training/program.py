@@ -7,6 +7,7 @@ member axis runs K recipes, seeds and folds as one program.
 
 from __future__ import annotations
 
+import math
 from functools import partial, reduce
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from minimand.training.watching import measured
 
 RUNNING, EARLY, NON_FINITE = 0, 1, 2
 VALIDATED_AT_ONCE = 2**14
+NUMBERS_AT_ONCE = 2**20
 
 
 class Member(NamedTuple):
@@ -284,9 +286,10 @@ def validated(
 
     if not rows.index.size:
         return jnp.zeros(()), jnp.zeros(())
-    if rows.index.shape[0] <= VALIDATED_AT_ONCE:
+    most = min(VALIDATED_AT_ONCE, max(1, NUMBERS_AT_ONCE // math.prod(X.shape[1:])))
+    if rows.index.shape[0] <= most:
         return total(rows)
-    parts = Rows(*(cut(values, VALIDATED_AT_ONCE) for values in rows))
+    parts = Rows(*(cut(values, most) for values in rows))
     loss, weight = jax.lax.map(total, parts)
     return jnp.sum(loss), jnp.sum(weight)
 

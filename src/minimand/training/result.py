@@ -18,6 +18,7 @@ from minimand.networks.base import Tree, named_leaves, nested
 from minimand.training.inputs import readable
 from minimand.training.program import EARLY, NON_FINITE, rule, scores
 from minimand.training.recipe import Recipe
+from minimand.training.scoring import scores_in_blocks
 
 FORMAT = 1
 LASTING = ("params", "network", "optimizer", "memory", "rate")
@@ -41,7 +42,8 @@ class Trained:
 
     def scores(self, X: Array) -> np.ndarray:
         """The network's scores for the rows of X [n, ...]."""
-        return np.asarray(self.function()(readable(self.recipe, X)), dtype=float)
+        X = readable(self.recipe, X)
+        return scores_in_blocks(self.recipe, self.params, self.network_state, X).astype(float)
 
     def function(self) -> Callable[[Array], Array]:
         """The network as a plain JAX function of its inputs, parameters and all."""
