@@ -37,10 +37,8 @@ class Fitted:
             from minimand.training.inputs import readable
             from minimand.training.scoring import scores_in_blocks
 
-            inputs = readable(self.recipe, X)
-            return scores_in_blocks(self.recipe, self.params, self.state or {}, inputs).astype(
-                float
-            )
+            given = self.recipe, dict(self.params), dict(self.state or {})
+            return scores_in_blocks(*given, readable(self.recipe, X)).astype(float)
         scores = X @ self.params["output"]["kernel"] + self.params["output"]["bias"]
         return scores if self.loss.score_axes else scores[:, 0]
 

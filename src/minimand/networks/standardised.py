@@ -80,9 +80,15 @@ class Standardised(Network):
 
 
 def with_outputs(network: Network, outputs: int) -> Network:
-    """The network with so many outputs, if it lets them be set.
+    """The network, or the one inside it, with so many outputs, if it lets them be set.
 
-    >>> with_outputs(MLP(hidden=(8,)), 3).outputs
+    >>> with_outputs(Standardised(MLP(hidden=(8,))), 3).outputs
     3
     """
-    return dataclasses.replace(network, outputs=outputs) if "outputs" in network._hints else network
+    changed: Any = network
+    if "outputs" in network._hints:
+        return dataclasses.replace(changed, outputs=outputs)  # type: ignore[no-any-return]
+    for name in network._hints:
+        if isinstance(inner := getattr(network, name), Network):
+            changed = dataclasses.replace(changed, **{name: with_outputs(inner, outputs)})
+    return changed  # type: ignore[no-any-return]
