@@ -2,7 +2,7 @@
 
 from minimand.data.blocks import Block, Blocks, ParquetBlocks
 from minimand.data.encoding import FeatureEncoder, TargetEncoder
-from minimand.data.images import Images, images_from_arrays, read_images
+from minimand.data.images import Images, PixelEncoder, holds_images, images_from_arrays, read_images
 from minimand.data.sources import BUNDLED, Table, from_arrays, read_table
 from minimand.data.splits import Fold, cross_validation, holdout
 from minimand.data.task import Task, infer_task
@@ -16,6 +16,7 @@ __all__ = [
     "Fold",
     "Images",
     "ParquetBlocks",
+    "PixelEncoder",
     "Table",
     "TargetEncoder",
     "Task",
@@ -24,6 +25,7 @@ __all__ = [
     "cross_validation",
     "from_arrays",
     "holdout",
+    "holds_images",
     "images_from_arrays",
     "infer_task",
     "read_images",

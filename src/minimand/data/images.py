@@ -7,11 +7,12 @@ Whatever is done to the images on the way (sizes brought to one, colours added) 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -20,6 +21,7 @@ from minimand.arrays import Array
 from minimand.data.columns import listed, plural
 from minimand.data.pictures import Size, is_picture, read_pictures, resized, shown
 from minimand.data.pixels import Part, as_bytes, read_idx_pair, read_numpy, read_pixel_table
+from minimand.data.scaling import mean_and_spread_of_channels
 from minimand.errors import ArgumentError, DataError, FileError, ShapeError
 
 
@@ -48,9 +50,71 @@ class Images:
         return height, width, channels
 
     @property
+    def size(self) -> str:
+        """How much there is, in words."""
+        return f"{len(self.X):,} images of {shown(self.shape)}"
+
+    @property
+    def width(self) -> int:
+        """How many numbers an image holds."""
+        return math.prod(self.shape)
+
+    def rows(self, index: Any) -> Array:
+        """Some of the images."""
+        return self.X[index]
+
+    @property
     def classes(self) -> tuple[Any, ...]:
         """The different labels, sorted."""
         return () if self.target is None else tuple(self.target.unique().sort())
+
+
+@dataclass(frozen=True)
+class PixelEncoder:
+    """Images as they are, if they have the `shape` of training, and the figures to scale them by.
+
+    `mean` and `spread` are those of the channels, of fractions of 255.
+    """
+
+    shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    spread: tuple[float, ...]
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def fit(cls, X: Array) -> Self:
+        """Learn from images X [n, height, width, channels]."""
+        mean, spread = mean_and_spread_of_channels(X)
+        return cls(X.shape[1:], tuple(mean.tolist()), tuple(spread.tolist()))
+
+    def transform(self, X: Array) -> Array:
+        """The images themselves.
+
+        Raises:
+            ShapeError: they do not have the shape of training.
+        """
+        if X.shape[1:] != self.shape:
+            raise ShapeError(
+                f"these are images of {shown(X.shape[1:])}; the model was trained on images of "
+                f"{shown(self.shape)}"
+            )
+        return X
+
+    def read(self, source: Any) -> Images:
+        """New images, from a path in the shape of training, or of an array."""
+        if isinstance(source, (str, os.PathLike)):
+            return read_images(source, size=self.shape[:2], channels=self.shape[2])
+        return source if isinstance(source, Images) else images_from_arrays(source)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON that `from_json` reads."""
+        return {"version": 1} | asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The encoder that `to_json` wrote."""
+        height, width, channels = data["shape"]
+        return cls((height, width, channels), tuple(data["mean"]), tuple(data["spread"]))
 
 
 def read_images(
@@ -208,7 +272,8 @@ def _digits() -> Part:
     from sklearn.datasets import load_digits
 
     data = load_digits()
-    return Part(data.images / 16, pl.Series("label", data.target))
+    X = np.rint(data.images * (255 / 16)).astype(np.uint8)
+    return Part(X, pl.Series("label", data.target))
 
 
 def _idx_files(folder: Path, part: str) -> list[Path]:

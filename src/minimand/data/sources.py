@@ -42,6 +42,23 @@ class Table:
     target: pl.Series | None
     notes: tuple[str, ...]
     fingerprint: str
+    test: None = None
+
+    @property
+    def size(self) -> str:
+        """How much there is, in words."""
+        rows = 0 if self.target is None else len(self.target)
+        return f"{rows:,} rows, {self.frame.width} columns of features"
+
+    @property
+    def width(self) -> int:
+        """How many columns of features there are."""
+        return self.frame.width
+
+    def rows(self, index: Any) -> pl.DataFrame:
+        """The features of some rows."""
+        chosen: pl.DataFrame = self.frame[index]
+        return chosen
 
 
 def read_table(

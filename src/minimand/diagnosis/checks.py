@@ -39,9 +39,9 @@ def _shift(run: Mapping[str, Any]) -> Iterator[Finding]:
     test = run["test"]
     if test["high"] < winner["low"] or test["low"] > winner["high"]:
         yield Finding(
-            "Test score and cross-validation disagree",
+            f"Test score and {run['judged']} disagree",
             f"[{test['low']:.4g}, {test['high']:.4g}] on the test rows, "
-            f"[{winner['low']:.4g}, {winner['high']:.4g}] by cross-validation",
+            f"[{winner['low']:.4g}, {winner['high']:.4g}] by {run['judged']}",
             "look for rows that belong together (time, groups) and were split apart",
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class Candidate:
 
     loss: Loss
     penalty: Penalty
-    model: ClassVar[str] = ""
+    model: str = ""
 
     @property
     def name(self) -> str:
@@ -67,6 +67,12 @@ class Candidate:
         """Fit every (setting, rows) job; a fold's test rows are never touched."""
         raise NotImplementedError
 
+    def last(self, bench: Bench, setting: Setting) -> tuple[Outcome, str]:
+        """(the fit to keep, what was done for it): by default a fresh one on all rows."""
+        everything = Fold(np.arange(len(bench.X)), np.arange(0))
+        (outcome,) = self.run(bench, [(setting, everything)], Budget())
+        return outcome, f"Refitted {self.name} on {len(bench.X):,} rows"
+
     def recipe(self, bench: Bench, setting: Setting) -> dict[str, Any]:
         """What reproduces a fit, as plain JSON."""
         raise NotImplementedError
@@ -80,7 +86,7 @@ class Candidate:
 class Affine(Candidate):
     """A linear model by a deterministic solver."""
 
-    model: ClassVar[str] = "linear"
+    model: str = "linear"
 
     def obstacle(self, bench: Bench, asked: bool) -> str:
         """A loss that the score 0 minimises cannot be solved for."""
@@ -126,7 +132,7 @@ class Affine(Candidate):
 class Perceptrons(Candidate):
     """A multilayer perceptron by the compiled engine; all jobs are members of one program."""
 
-    model: ClassVar[str] = "mlp"
+    model: str = "mlp"
 
     def obstacle(self, bench: Bench, asked: bool) -> str:
         """Too few rows leave nothing for early stopping to watch."""

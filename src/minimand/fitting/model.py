@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,14 @@ import numpy as np
 import polars as pl
 
 from minimand.arrays import Array
-from minimand.data import FeatureEncoder, TargetEncoder
+from minimand.data import (
+    FeatureEncoder,
+    Images,
+    PixelEncoder,
+    TargetEncoder,
+    from_arrays,
+    read_table,
+)
 from minimand.errors import FileError
 from minimand.fitting.bench import predict
 from minimand.losses import Loss
@@ -51,14 +59,27 @@ class Fitted:
 class Model:
     """A fitted model with the encoding of its features: what `predict` needs, and nothing else."""
 
-    features: FeatureEncoder
+    features: FeatureEncoder | PixelEncoder
     fitted: Fitted
     target_name: str
 
-    def predict(self, frame: pl.DataFrame) -> tuple[Array, Array | None, tuple[str, ...]]:
+    def read(self, source: Any, header: bool | None = None) -> pl.DataFrame | Images:
+        """New rows, from a path or of arrays, as `predict` takes them."""
+        if isinstance(self.features, PixelEncoder):
+            return self.features.read(source)
+        if isinstance(source, (str, os.PathLike)):
+            return read_table(source, header=header, need_target=False).frame
+        return from_arrays(source).frame
+
+    def predict(self, data: pl.DataFrame | Images) -> tuple[Array, Array | None, tuple[str, ...]]:
         """(predictions in the user's terms, [n, K] probabilities or None, notes)."""
-        known = {self.target_name} - {*self.features.columns}
-        X, notes = self.features.transform_with_notes(frame.drop(known, strict=False))
+        if isinstance(self.features, PixelEncoder):
+            assert isinstance(data, Images)
+            X, notes = self.features.transform(data.X), data.notes
+        else:
+            assert isinstance(data, pl.DataFrame)
+            known = {self.target_name} - {*self.features.columns}
+            X, notes = self.features.transform_with_notes(data.drop(known, strict=False))
         said = self.fitted.predict(X)
         classes = self.fitted.target.classes
         value = self.fitted.target.decode(said.value) if classes else said.value
@@ -126,7 +147,9 @@ class Model:
             recipe,
             tree.get("state", {}),
         )
-        features = FeatureEncoder.from_json(described["features"])
+        pixels = "shape" in described["features"]
+        encoder = PixelEncoder if pixels else FeatureEncoder
+        features = encoder.from_json(described["features"])
         return cls(features, fitted, described["target_name"])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,10 @@ from minimand.fitting.candidates import MODELS
 from minimand.losses import Loss
 from minimand.metrics import Metric
 from minimand.penalties import Penalty
+
+if TYPE_CHECKING:
+    from minimand.data.augmentation import Augmentation
+    from minimand.networks import Network
 
 C = TypeVar("C", bound=Component)
 
@@ -32,6 +36,9 @@ class Question:
     folds: int
     test_size: float | None
     command: str
+    networks: Sequence[str | Network] | None
+    augmentations: Sequence[str | Augmentation]
+    epochs: int | None
 
     @classmethod
     def asked(
@@ -45,17 +52,24 @@ class Question:
         folds: int,
         test_size: float | None,
         command: str = "",
+        network: str | Network | Sequence[str | Network] | None = None,
+        augmentation: str | Augmentation | Sequence[str | Augmentation] | None = None,
+        epochs: int | None = None,
     ) -> Question:
         """The question as callers write it: names stand for components."""
         several = [loss] if isinstance(loss, (str, Loss)) else loss or []
-        losses = [_component(Loss, one) for one in several]
-        metric = None if metric is None else _component(Metric, metric)
-        penalty = _component(Penalty, penalty)
+        losses = [component_of(Loss, one) for one in several]
+        metric = None if metric is None else component_of(Metric, metric)
+        penalty = component_of(Penalty, penalty)
         models = [models] if isinstance(models, str) else models
         for model in models or ():
             if model not in MODELS:
                 raise unknown("model", model, MODELS)
-        for name, value, least in (("seed", seed, 0), ("folds", folds, 2)):
+        networks = None if network is None else _listed(network)
+        augmentations = [] if augmentation is None else _listed(augmentation)
+        numbers = [("seed", seed, 0), ("folds", folds, 2)]
+        numbers += [] if epochs is None else [("epochs", epochs, 1)]
+        for name, value, least in numbers:
             if not (isinstance(value, (int, np.integer)) and least <= value < 2**32):
                 raise ArgumentError(f"{name} is {value}; it must be an integer in [{least}, 2^32)")
         if test_size is not None and not 0 < test_size < 1:
@@ -69,13 +83,23 @@ class Question:
             "seed": seed,
             "folds": folds,
             "test_size": test_size,
+            "network": networks and [str(one) for one in networks],
+            "augmentation": [str(one) for one in augmentations],
+            "epochs": epochs,
         }
         shown = ", ".join(f"{k}={v!r}" for k, v in given.items() if v or k == "seed")
         command = command or f"minimand.{'fit' if test_size else 'compare'}(X, y, {shown})"
-        return cls(metric, losses, task, models, penalty, seed, folds, test_size, command)
+        asked = (metric, losses, task, models, penalty, seed, folds, test_size, command)
+        return cls(*asked, networks, augmentations, epochs)
 
 
-def _component(base: type[C], given: str | C) -> C:
+def _listed(given: Any) -> list[Any]:
+    """Several things, or the one that is given."""
+    return list(given) if isinstance(given, (list, tuple)) else [given]
+
+
+def component_of(base: type[C], given: str | C) -> C:
+    """The component that a name stands for."""
     if isinstance(given, str):
         return base.parse(given)
     if not isinstance(given, base):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 
 from minimand.arrays import Array
 from minimand.budget import Budget
-from minimand.data import FeatureEncoder, Fold, Table, Task
+from minimand.data import FeatureEncoder, Fold, Images, PixelEncoder, Table, Task
 from minimand.fitting.bench import Bench
 from minimand.fitting.candidates import Candidate
 from minimand.fitting.question import Question
@@ -34,20 +35,20 @@ class Scored:
 
 
 def record_of(
-    table: Table,
+    source: Table | Images,
     question: Question,
     task: Task,
     why: str,
     split: Fold,
     bench: Bench,
-    features: FeatureEncoder,
+    features: FeatureEncoder | PixelEncoder,
     baseline: dict[str, Any],
     ranked: Sequence[Scored],
     watch: Budget,
 ) -> dict[str, Any]:
     """What run.json holds of the study."""
     best = ranked[0].searched
-    assert best is not None and table.target is not None
+    assert best is not None and source.target is not None
     candidates = [_candidate(one, best, bench) for one in ranked]
     scored = [c for c in candidates if c["status"] == "scored"]
     classes = bench.labels.classes
@@ -60,20 +61,22 @@ def record_of(
         "seed": question.seed,
         "seconds": round(watch.elapsed(), 3),
         "data": {
-            "name": table.name,
-            "rows": len(table.target),
-            "columns": table.frame.width,
-            "target": table.target.name,
-            "fingerprint": table.fingerprint,
+            "name": source.name,
+            "rows": len(source.target),
+            "columns": source.width,
+            "target": source.target.name,
+            "fingerprint": source.fingerprint,
             "task": task,
             "why_task": why,
             "classes": list(classes) or None,
             "rarest_share": float(shares.min()),
-            "notes": [*table.notes, *features.notes],
+            "notes": [*source.notes, *features.notes],
             "rows_train": len(split.train),
             "rows_test": len(split.test),
-            "features": bench.X.shape[1],
+            "features": math.prod(bench.X.shape[1:]),
+            "shape": list(source.shape) if isinstance(source, Images) else None,
         },
+        "judged": "validation" if isinstance(source, Images) else "cross-validation",
         "metric": {
             "name": bench.metric.name,
             "greater_is_better": bench.metric.greater_is_better,

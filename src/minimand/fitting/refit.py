@@ -9,7 +9,7 @@ import numpy as np
 
 from minimand.arrays import Array
 from minimand.budget import Budget
-from minimand.data import FeatureEncoder, Fold
+from minimand.data import FeatureEncoder, Images, PixelEncoder
 from minimand.diagnosis import findings
 from minimand.errors import SolverError
 from minimand.fitting.bench import Bench, Constant, truth_of
@@ -27,22 +27,19 @@ def refit(studied: Studied, watch: Budget, say: Say) -> Fit:
     Raises:
         SolverError: the winner, which did well on every fold, failed on all of the rows.
     """
-    bench, table, winner = studied.bench, studied.table, studied.ranked[0]
-    assert winner.searched is not None and table.target is not None
-    everything = Fold(np.arange(len(bench.X)), np.arange(0))
-    job = (winner.searched.setting, everything)
-    (outcome,) = winner.candidate.run(bench, [job], Budget())
+    bench, source, winner = studied.bench, studied.source, studied.ranked[0]
+    assert winner.searched is not None and source.target is not None
+    outcome, done = winner.candidate.last(bench, winner.searched.setting)
     if not outcome.usable:
         raise SolverError(f"{winner.candidate.name}: {outcome.status}")
     proof = outcome.certificate
-    say(f"Refitted {winner.candidate.name} on {len(bench.X):,} rows: {outcome.status}"
-        + (f"; {proof['sentence']}." if proof else "."))  # fmt: skip
+    say(f"{done}: {outcome.status}" + (f"; {proof['sentence']}." if proof else "."))
 
     rows = studied.split.test
-    target = table.target[rows]
+    target = source.target[rows]
     truth = truth_of(target, bench.labels)
-    said = outcome.fitted.predict(studied.features.transform(table.frame[rows]))
-    baseline = Constant.best(bench, everything.train).predict(len(rows))
+    said = outcome.fitted.predict(studied.features.transform(source.rows(rows)))
+    baseline = Constant.best(bench, np.arange(len(bench.X))).predict(len(rows))
     run = studied.record | {
         "baseline": studied.record["baseline"] | {"test": _test(bench, truth, baseline)},
         "test": _test(bench, truth, said) | {"rows": len(rows)},
@@ -53,9 +50,14 @@ def refit(studied: Studied, watch: Budget, say: Say) -> Fit:
         "seconds": round(watch.elapsed(), 3),
         "stopped": watch.reason,
     }
+    wrong: dict[str, Array] = {}
+    if isinstance(source, Images) and bench.labels.classes:
+        from minimand.fitting.pictures import mistakes
+
+        wrong = mistakes(source, rows, truth, said)
     run["findings"] = [asdict(finding) for finding in findings(run)]
     fitted = Fit(run, Model(studied.features, outcome.fitted, target.name), outcome.history,
-                 _predictions(outcome, target, said))  # fmt: skip
+                 _predictions(outcome, target, said), wrong)  # fmt: skip
     for finding in run["findings"]:
         say(f"Finding: {finding['what']} ({finding['evidence']}); {finding['advice']}.")
     say(fitted.verdict())
@@ -77,9 +79,11 @@ def _predictions(outcome: Outcome, target: Any, said: Prediction) -> dict[str, A
     return shown | ({} if said.probability is None else {"probability": said.probability})
 
 
-def coefficients(fitted: Fitted, features: FeatureEncoder) -> list[dict[str, Any]] | None:
+def coefficients(
+    fitted: Fitted, features: FeatureEncoder | PixelEncoder
+) -> list[dict[str, Any]] | None:
     """The slopes of an affine score: standardised, and per unit of the column where it has one."""
-    if fitted.recipe is not None or fitted.loss.score_axes:
+    if isinstance(features, PixelEncoder) or fitted.recipe or fitted.loss.score_axes:
         return None
     slopes = fitted.params["output"]["kernel"][:, 0]
     listed = []

@@ -9,7 +9,7 @@ import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,8 @@ class Fit(Comparison):
     model: Model
     history: Mapping[str, Sequence[float]]
     predictions: Mapping[str, Array]
+    mistakes: Mapping[str, Array] = field(default_factory=dict)
+    """Of images: those of the test that are wrong with most confidence, and their places in it."""
 
     def summary(self) -> str:
         """The verdict, then the table of candidates."""
@@ -80,8 +82,8 @@ class Fit(Comparison):
         """Predictions for new rows, in the user's terms.
 
         Args:
-            X: a frame or array with the columns of training, or the path of a file. What is odd
-                about it, such as categories never seen before, is a warning.
+            X: a frame or array with the columns of training, or images, or the path of either.
+                What is odd about it, such as categories never seen before, is a warning.
 
         Raises:
             DataError: a column is absent or cannot be read.
@@ -116,10 +118,10 @@ class Fit(Comparison):
         """The report: one HTML page that needs neither network nor JavaScript."""
         from minimand.report import render
 
-        return render(self.run, self.history, self.predictions)
+        return render(self.run, self.history, self.predictions, self.mistakes)
 
     def _predict(self, X: Any) -> tuple[Array, Array | None]:
-        value, probability, notes = self.model.predict(_frame(X))
+        value, probability, notes = self.model.predict(self.model.read(X))
         for note in notes:
             warnings.warn(note, stacklevel=3)
         return value, probability
@@ -134,6 +136,10 @@ class Fit(Comparison):
         _write_parquet(folder / "test_predictions.parquet", said)
         record = json.dumps(_plain(self.run), indent=1, ensure_ascii=False, allow_nan=False)
         (folder / "run.json").write_text(record, encoding="utf-8", errors="backslashreplace")
+        if self.mistakes:
+            from safetensors.numpy import save
+
+            (folder / "mistakes.safetensors").write_bytes(save(dict(self.mistakes)))
         (folder / "report.html").write_text(self.report(), encoding="utf-8")
 
 
@@ -158,15 +164,12 @@ def load(folder: str | os.PathLike[str]) -> Fit:
     predictions = {name: said[name].to_numpy() for name in ("actual", "predicted")}
     if len(said.columns) > len(predictions):
         predictions["probability"] = said.drop("actual", "predicted").to_numpy()
-    return Fit(run, model, history, predictions)
+    mistakes: dict[str, Array] = {}
+    if (folder / "mistakes.safetensors").is_file():
+        from safetensors.numpy import load_file
 
-
-def _frame(X: Any) -> Any:
-    from minimand.data import from_arrays, read_table
-
-    if isinstance(X, (str, os.PathLike)):
-        return read_table(X, need_target=False).frame
-    return from_arrays(X).frame
+        mistakes = load_file(folder / "mistakes.safetensors")
+    return Fit(run, model, history, predictions, mistakes)
 
 
 def _write_parquet(path: Path, columns: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A study: a table is prepared, and every candidate is scored on the same folds."""
+"""A study: the data are prepared, and every candidate is scored on the same folds."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from functools import partial
 from typing import Any, cast
 
 import numpy as np
+import polars as pl
 
 from minimand.arrays import Array
 from minimand.budget import Budget
 from minimand.data import (
     FeatureEncoder,
     Fold,
+    Images,
+    PixelEncoder,
     Table,
     TargetEncoder,
     Task,
@@ -28,8 +31,7 @@ from minimand.fitting.candidates import MODELS, Candidate
 from minimand.fitting.eligible import eligible, requested
 from minimand.fitting.question import Question
 from minimand.fitting.record import Scored, record_of, scores_of, settings_of
-from minimand.losses import Loss
-from minimand.metrics import DEFAULT
+from minimand.metrics import DEFAULT, Metric
 from minimand.tuning import grid_search
 
 Say = Callable[[str], None]
@@ -38,27 +40,37 @@ SEARCH_ALL_FOLDS = 5000
 
 
 @dataclass(frozen=True)
+class Prepared:
+    """What is judged, on what, and in words: how many rows are there for what."""
+
+    features: FeatureEncoder | PixelEncoder
+    bench: Bench
+    candidates: Sequence[Candidate]
+    size: str
+
+
+@dataclass(frozen=True)
 class Studied:
     """The prepared problem, the candidates ranked best first, and the record of it all."""
 
-    table: Table
+    source: Table | Images
     question: Question
-    features: FeatureEncoder
+    features: FeatureEncoder | PixelEncoder
     split: Fold
     bench: Bench
     ranked: Sequence[Scored]
     record: dict[str, Any]
 
 
-def study(table: Table, question: Question, watch: Budget, say: Say) -> Studied:
-    """Prepare the table, score every candidate on the same folds, rank and compare them."""
-    assert table.target is not None
-    target, metric = table.target, question.metric
-    say(f"Read '{table.name}': {len(target):,} rows, {table.frame.width} columns of features.")
-    for note in table.notes:
+def study(source: Table | Images, question: Question, watch: Budget, say: Say) -> Studied:
+    """Prepare the data, score every candidate on the same folds, rank and compare them."""
+    target, metric = source.target, question.metric
+    if target is None:
+        raise DataError(f"'{source.name}' has no labels to learn from; give each image its class")
+    say(f"Read '{source.name}': {source.size}.")
+    for note in source.notes:
         say(note)
-    allowed = cast("Sequence[Task]", metric.card.tasks) if metric else None
-    task, why = infer_task(target, question.task, allowed)
+    task, why = infer_task(target, question.task, _allowed(source, question))
     metric = metric or DEFAULT[task]
     wish = "greater" if metric.greater_is_better else "less"
     said = f"Target '{target.name}': {task}, {why.rstrip('.')}"
@@ -66,35 +78,85 @@ def study(table: Table, question: Question, watch: Budget, say: Say) -> Studied:
 
     labels = TargetEncoder.fit(target, task)
     truth = truth_of(target, labels)
-    losses = requested(question.losses, task, target, truth) or eligible(task, metric)
-    split = _split(truth, task, question)
-    features = FeatureEncoder.fit(table.frame[split.train])
-    bench = Bench(
-        features.transform(table.frame[split.train]),
-        target[split.train],
-        truth[split.train],
-        labels,
-        metric,
-        cross_validation(truth[split.train], task, question.folds, question.seed),
-        question.seed,
-    )
+    split = _split(source, truth, task, question)
+    prepare = _pictured if isinstance(source, Images) else _tabled
+    prepared = prepare(source, target, truth, split, labels, metric, question)  # type: ignore[arg-type]
+    features, bench = prepared.features, prepared.bench
     for note in features.notes:
         say(note)
-    say(
-        f"Set {len(split.test):,} rows aside for the test; {len(split.train):,} rows with "
-        f"{bench.X.shape[1]} encoded columns to choose on, in {len(bench.folds)} folds."
-    )
+    say(f"Set {len(split.test):,} rows aside for the test; {prepared.size}.")
     baseline = _baseline(bench)
     say(f"Baseline, always the {baseline['name']}: {metric.name} {baseline['mean']:.4g}.")
-    ranked = _rank(_score_all(question, losses, bench, watch, say))
-    record = record_of(table, question, task, why, split, bench, features, baseline, ranked, watch)
+    ranked = _rank(_score_all(question, prepared.candidates, bench, watch, say))
+    record = record_of(source, question, task, why, split, bench, features, baseline, ranked, watch)
     say(_verdict(record))
-    return Studied(table, question, features, split, bench, ranked, record)
+    return Studied(source, question, features, split, bench, ranked, record)
 
 
-def _split(truth: Array, task: Task, question: Question) -> Fold:
+def _allowed(source: Table | Images, question: Question) -> Sequence[Task] | None:
+    """The tasks that the metric serves; whole numbers and words beside images are classes."""
+    if question.metric:
+        return cast("Sequence[Task]", question.metric.card.tasks)
+    classes = isinstance(source, Images) and not source.target.dtype.is_float()  # type: ignore[union-attr]
+    return ("binary", "multiclass") if classes else None
+
+
+def _tabled(
+    table: Table,
+    target: pl.Series,
+    truth: Array,
+    split: Fold,
+    labels: TargetEncoder,
+    metric: Metric,
+    question: Question,
+) -> Prepared:
+    """A table: linear models first, which are quick, so that a short budget has an answer."""
+    task, train = labels.task, split.train
+    losses = requested(question.losses, task, target, truth) or eligible(task, metric)
+    features = FeatureEncoder.fit(table.rows(train))
+    folds = cross_validation(truth[train], task, question.folds, question.seed)
+    X = features.transform(table.rows(train))
+    bench = Bench(X, target[train], truth[train], labels, metric, folds, question.seed)
+    found = [
+        MODELS[model](loss, question.penalty)
+        for model in question.models or MODELS
+        for loss in losses
+    ]
+    size = f"{len(X):,} rows with {X.shape[1]} encoded columns to choose on, in {len(folds)} folds"
+    return Prepared(features, bench, found, size)
+
+
+def _pictured(
+    images: Images,
+    target: pl.Series,
+    truth: Array,
+    split: Fold,
+    labels: TargetEncoder,
+    metric: Metric,
+    question: Question,
+) -> Prepared:
+    """Images: networks, and a part of the rows that all of them are judged on."""
+    from minimand.fitting.pictures import candidates, default_losses, parts_of_validation
+
+    task, train = labels.task, split.train
+    losses = requested(question.losses, task, target, truth) or default_losses(task)
+    folds = parts_of_validation(truth[train], task, question.seed)
+    own = folds[0].train
+    X = images.rows(train)
+    features = PixelEncoder.fit(X[own])
+    bench = Bench(X, target[train], truth[train], labels, metric, folds, question.seed)
+    size = f"{len(own):,} images to train on and {len(X) - len(own):,} to choose by"
+    return Prepared(features, bench, candidates(question, losses, features), size)
+
+
+def _split(source: Table | Images, truth: Array, task: Task, question: Question) -> Fold:
+    """The rows for the test: the source's own if it has any, else a part drawn by the seed."""
+    everything = np.arange(len(truth))
+    if source.test is not None:
+        rest = np.setdiff1d(everything, source.test)
+        return Fold(rest, source.test if question.test_size else np.arange(0))
     if question.test_size is None:
-        return Fold(np.arange(len(truth)), np.arange(0))
+        return Fold(everything, np.arange(0))
     return holdout(truth, task, question.test_size, question.seed)
 
 
@@ -119,15 +181,13 @@ def _baseline(bench: Bench) -> dict[str, Any]:
 
 
 def _score_all(
-    question: Question, losses: Sequence[Loss], bench: Bench, watch: Budget, say: Say
+    question: Question, candidates: Sequence[Candidate], bench: Bench, watch: Budget, say: Say
 ) -> list[Scored]:
-    """Linear candidates first: they are quick, so a short budget still has an answer."""
+    """Every candidate in turn."""
     done: list[Scored] = []
-    for model in question.models or MODELS:
-        for loss in losses:
-            candidate = MODELS[model](loss, question.penalty)
-            done.append(_score(candidate, question, bench, watch, done))
-            say(_line(done[-1], bench))
+    for candidate in candidates:
+        done.append(_score(candidate, question, bench, watch, done))
+        say(_line(done[-1], bench))
     if not any(one.searched for one in done):
         why = "; ".join(f"{one.candidate.name}: {one.reason}" for one in done)
         raise SolverError(f"no candidate could be scored ({why})")
@@ -155,9 +215,10 @@ def _score(
             for o, rows in zip(outcomes, tests, strict=True)
         ]
 
-    searched_folds = folds if len(bench.X) <= SEARCH_ALL_FOLDS else 1
     try:
         settings = candidate.settings(bench)
+        all_of_them = len(bench.X) <= SEARCH_ALL_FOLDS or len(settings) == 1
+        searched_folds = folds if all_of_them else 1
         searched = grid_search(score, settings, folds, searched_folds)
         if first and watch.spent() and not np.all(np.isfinite(searched.scores)):
             middle = settings[len(settings) // 2]
@@ -185,11 +246,11 @@ def _line(one: Scored, bench: Bench) -> str:
     settings = ", ".join(f"{k} {v}" for k, v in settings_of(one.searched).items())
     return (
         f"  {one.candidate.name}: {bench.metric.name} {mean:.4g} by "
-        f"{one.candidate.method(bench)[0]} with {settings} ({one.seconds:.1f} s)."
+        f"{one.candidate.method(bench)[0]}{settings and f' with {settings}'} ({one.seconds:.1f} s)."
     )
 
 
 def _verdict(record: dict[str, Any]) -> str:
     tied = record["tied"]
     also = f"statistically tied with it: {'; '.join(tied)}" if tied else "no other is tied with it"
-    return f"Winner by cross-validation: {record['winner']}; {also}."
+    return f"Winner by {record['judged']}: {record['winner']}; {also}."

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import jinja2
@@ -15,6 +16,7 @@ import numpy as np
 from markupsafe import Markup
 
 from minimand.report import charts, text
+from minimand.report.tiles import tiles
 
 MOST_ROWS = 200
 MOST_COEFFICIENTS = 30
@@ -27,13 +29,15 @@ def render(
     run: Mapping[str, Any],
     history: Mapping[str, Sequence[float]],
     predictions: Mapping[str, np.ndarray],
+    mistakes: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> str:
     """One self-contained HTML page about a run, under 1.5 MB whatever the data.
 
     `run` is what `run.json` holds. `history` has `epoch`, `train`, `validation` (a network) or
     `iteration`, `value` and `gradient_norm` or `gap` (a solver), or nothing. `predictions` has
     `actual` [n] and `predicted` [n] on the test part in the user's terms, and for classes also
-    `probability` [n, K].
+    `probability` [n, K]. `mistakes` has, of images, `images` [k, height, width, channels] of bytes
+    and `places` [k], which rows of the predictions they are.
 
     Raises `ArgumentError` if a predicted or actual label is not among the run's classes.
     """
@@ -53,6 +57,8 @@ def render(
             most=MOST_ROWS,
             coefficients=_largest(facts.get("coefficients") or ()),
             figures=[Figure(*f) for f in _figures(run, winner, history, predictions)],
+            tiles=tiles(mistakes, predictions),
+            shape=facts["data"].get("shape"),
             # The whole recipe is in run.json; Markup keeps the general, shorter limit off this one.
             recipe=Markup.escape(text.clip(recipe, _MOST_RECIPE)),
             spread=lambda score, key="value": text.interval(score, key, _decimals(facts)),
@@ -114,7 +120,12 @@ def context(run: Mapping[str, Any]) -> str:
         return f"{sentence}; no other candidate was scored"
     if second in run["tied"]:
         return f"{sentence}; the runner-up {second} is statistically tied with it"
-    return f"{sentence}; in cross-validation it beats the runner-up {second}"
+    return f"{sentence}; in {judged(run)} it beats the runner-up {second}"
+
+
+def judged(run: Mapping[str, Any]) -> str:
+    """How the candidates were judged: older records, all of tables, do not say."""
+    return str(run.get("judged", "cross-validation"))
 
 
 def _doubt(run: Mapping[str, Any], baseline: float) -> str:
@@ -164,7 +175,7 @@ def _figures(
     yield (
         "Scores",
         charts.scores(run["candidates"], run["metric"]["name"], run["baseline"]["mean"]),
-        f"{run['metric']['name']} in cross-validation with its interval; "
+        f"{run['metric']['name']} in {judged(run)} with its interval; "
         f"{'greater' if run['metric']['greater_is_better'] else 'smaller'} is better.",
     )
     actual, predicted = predictions["actual"], predictions["predicted"]
