@@ -14,16 +14,20 @@ import typer
 
 from minimand.cli.catalogues import losses_app, schedules_app
 from minimand.cli.options import (
+    Augmentations,
     Data,
+    Epochs,
     Folds,
     Header,
     LossNames,
     MetricName,
     ModelNames,
+    NetworkNames,
     Out,
     PenaltyName,
     Seconds,
     Seed,
+    Size,
     Target,
     TaskName,
 )
@@ -54,12 +58,16 @@ def fit(
     seed: Seed = 0,
     folds: Folds = 5,
     header: Header = None,
+    network: NetworkNames = None,
+    augment: Augmentations = None,
+    epochs: Epochs = None,
+    size: Size = None,
     out: Out = None,
 ) -> None:
     """Choose a loss and a model by the metric, refit the winner, test it, write the run."""
     from minimand.budget import Budget
     from minimand.fitting.directory import claim
-    from minimand.fitting.main import table_of
+    from minimand.fitting.main import source_of
     from minimand.fitting.question import Question
     from minimand.fitting.refit import refit
     from minimand.fitting.study import study
@@ -75,11 +83,14 @@ def fit(
         folds,
         0.2,
         command,
+        network=network,
+        augmentation=augment,
+        epochs=epochs,
     )
     folder = claim(out, _stem(data))
     with Budget(budget) as watch:
-        table = table_of(data, target, header)
-        fitted = refit(study(table, question, watch, say), watch, say)
+        source = source_of(data, target, question, header, size)
+        fitted = refit(study(source, question, watch, say), watch, say)
         fitted.save(folder)
     say(f"Report: {folder / 'report.html'}")
 
@@ -97,6 +108,10 @@ def compare(
     seed: Seed = 0,
     folds: Folds = 5,
     header: Header = None,
+    network: NetworkNames = None,
+    augment: Augmentations = None,
+    epochs: Epochs = None,
+    size: Size = None,
 ) -> None:
     """Score every candidate on the same folds of all rows; nothing is refitted or written."""
     from minimand import fitting
@@ -113,6 +128,10 @@ def compare(
         seed=seed,
         folds=folds,
         header=header,
+        network=network,
+        augmentation=augment,
+        epochs=epochs,
+        size=size,
     )
     say(comparison.summary())
 
@@ -169,7 +188,9 @@ def tune(
 @app.command()
 def predict(
     run: Annotated[Path, typer.Argument(help="A run directory that fit or tune wrote.")],
-    data: Annotated[str, typer.Argument(help="A file with the columns of training.")],
+    data: Annotated[
+        str, typer.Argument(help="A file with the columns of training, or images such as those.")
+    ],
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="The CSV to write.  [default: print]")
     ] = None,
@@ -178,17 +199,16 @@ def predict(
     """Predict new rows with the encoding and the model of a run."""
     import polars as pl
 
-    from minimand.data import read_table
     from minimand.files import write_file
     from minimand.fitting.model import Model
 
     model = Model.of_run(run)
-    value, probability, notes = model.predict(
-        read_table(data, header=header, need_target=False).frame
-    )
+    rows = model.read(data, header)
+    value, probability, notes = model.predict(rows)
     for note in notes:
         print(note, file=sys.stderr)
-    columns = {"prediction": value}
+    files = getattr(rows, "files", ())
+    columns = ({"file": files} if files else {}) | {"prediction": value}
     if probability is not None:
         classes = model.fitted.target.classes
         columns |= {f"P({label})": probability[:, k] for k, label in enumerate(classes)}

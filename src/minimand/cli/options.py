@@ -9,7 +9,10 @@ import typer
 
 Data = Annotated[
     str,
-    typer.Argument(help="A CSV or Parquet file, or diabetes, breast_cancer, digits, wine, iris."),
+    typer.Argument(
+        help="A CSV or Parquet file, images (a folder, IDX, .npz), or diabetes, breast_cancer, "
+        "digits, wine, iris."
+    ),
 ]
 Target = Annotated[
     str | None,
@@ -39,6 +42,20 @@ Header = Annotated[
     typer.Option(
         "--header/--no-header", help="Whether the first row holds names.  [default: look]"
     ),
+]
+NetworkNames = Annotated[
+    list[str] | None,
+    typer.Option("--network", help="For images: linear, mlp, cnn ...; repeat for more."),
+]
+Augmentations = Annotated[
+    list[str] | None,
+    typer.Option("--augment", help="For images: mixup ...; repeat for several, one on another."),
+]
+Epochs = Annotated[
+    int | None, typer.Option(help="For images: the most epochs.  [default: 20, or 100 if few]")
+]
+Size = Annotated[
+    int | None, typer.Option(help="For pictures: pixels on each side.  [default: as most are]")
 ]
 Picture = Annotated[
     Path | None,
