@@ -44,7 +44,7 @@ from minimand.penalties import L1, L2
 from minimand.schedules import Exponential as ExponentialDecay
 from minimand.schedules import InverseTime
 from minimand.training import Recipe, Trained, members, train, train_members
-from minimand.training.batches import Rows, shuffled
+from minimand.training.batches import ROUNDS, Rows, permutation, shuffled
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(70, 3))
@@ -87,6 +87,19 @@ def slopes(p: Any, x: np.ndarray, y: np.ndarray, strength: float) -> tuple[float
     return float(np.sum((score - y) ** 2)), {"hidden": {"layer0": layer}, "output": output}
 
 
+def plain_order(key: Any, n: int) -> list[int]:
+    """Hoang, Morris and Rogaway (2012), figure 1: each row walks alone, in plain integers."""
+    order = list(range(n))
+    for first, second in np.asarray(jax.random.bits(key, (ROUNDS, 2))).tolist():
+        for place, x in enumerate(order):
+            other = (first - x) % n
+            bits = (max(x, other) * 0x9E3779B1 + first) % 2**32
+            for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+                bits = ((bits ^ bits >> shift) * factor) % 2**32 ^ second
+            order[place] = other if (bits ^ bits >> 16) >= 2**31 else x
+    return order
+
+
 def plain_twin(recipe: Recipe, fold: Fold, seed: int) -> tuple[Any, list[float], list[float]]:
     """Nesterov's SGD with a decaying step and early stopping, as a textbook writes it."""
     rule: Any = recipe.optimizer
@@ -97,8 +110,7 @@ def plain_twin(recipe: Recipe, fold: Fold, seed: int) -> tuple[Any, list[float],
     best, best_p, best_epoch, step = np.inf, p, 0, 0
     train_losses, validation_losses = [], []
     for epoch in range(recipe.epochs):
-        bits = jax.random.bits(jax.random.fold_in(key, epoch), (len(fold.train),))
-        rows, total = fold.train[np.argsort(np.asarray(bits))], 0.0
+        rows, total = fold.train[plain_order(jax.random.fold_in(key, epoch), len(fold.train))], 0.0
         for begin in range(0, len(rows), recipe.batch_size):
             batch = rows[begin : begin + recipe.batch_size]
             loss, g = slopes(p, X[batch], Y[batch], float(recipe.penalty.strength))
@@ -237,6 +249,26 @@ def test_an_epoch_sees_every_row_exactly_once(size: int) -> None:
     assert sorted(index[weight > 0].tolist()) == list(range(5, 75))
     assert weight.sum() == 70
     assert size == 1 or index.ravel()[:70].tolist() != list(range(5, 75))
+
+
+def test_every_order_of_four_rows_is_as_likely_as_any_other() -> None:
+    """Pearson's test; 49.7 is the 0.999 quantile of χ² with 23 degrees of freedom."""
+    keys = jax.vmap(jax.random.key)(np.arange(24_000, dtype=np.uint32))
+    orders = np.asarray(jax.vmap(lambda key: permutation(key, 4, 4))(keys))
+    counts = np.unique(orders, axis=0, return_counts=True)[1]
+    assert len(counts) == 24
+    assert np.sum((counts - 1000) ** 2 / 1000) < 49.7
+
+
+def test_rows_far_apart_and_neighbours_meet_in_a_batch_equally_often() -> None:
+    keys = jax.vmap(jax.random.key)(np.arange(4_000, dtype=np.uint32))
+    batch = np.asarray(jax.vmap(lambda key: permutation(key, 90, 90))(keys)).reshape(-1, 9, 10)
+    held = np.zeros((*batch.shape[:2], 90))
+    np.put_along_axis(held, batch, 1.0, axis=2)
+    together = np.einsum("ebi,ebj->ij", held, held)[~np.eye(90, dtype=bool)] / 4_000
+    deviation = np.sqrt(9 / 89 * (1 - 9 / 89) / 4_000)
+    assert abs(together.mean() - 9 / 89) < 1e-12
+    assert abs(together.std() / deviation - 1) < 0.05
 
 
 def test_a_partial_batch_weighs_what_its_rows_weigh() -> None:

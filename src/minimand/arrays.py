@@ -231,6 +231,20 @@ def times(x: Array, y: Array) -> Array:
     return xp.where(zero, xp.zeros_like(y), x * xp.where(zero, xp.ones_like(y), y))
 
 
+def hashed(x: Array, first: Array, second: Array) -> Array:
+    """Numbers of 32 bits, mixed with two others by MurmurHash3's finaliser (Appleby 2011).
+
+    Random bits for little: on a CPU, JAX can take longer to draw them than a step of training.
+
+    >>> f"{hashed(np.arange(3, dtype=np.uint32), np.uint32(1), np.uint32(2))[1]:08x}"
+    '20e61fcc'
+    """
+    bits = x * np.uint32(0x9E3779B1) + first
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        bits = (bits ^ (bits >> shift)) * np.uint32(factor) ^ second
+    return bits ^ (bits >> 16)
+
+
 def as_like(x: Array, like: Array) -> Array:
     """A number or NumPy array in the library, dtype and device of `like`; other arrays stay."""
     if namespace(x) is not np:

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from minimand.arrays import Array
+from minimand.arrays import Array, hashed
 
 Activation = Literal[
     "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "tanh", "sigmoid", "selu", "identity"
@@ -62,18 +62,11 @@ def normalised(norm: Any, x: Array, train: bool) -> Array:
 
 
 def dropped(x: Array, key: Array, rate: Array | None) -> Array:
-    """x with a share set to 0 and the rest divided by the share that is kept; x itself for None.
-
-    A unit's number is mixed with the key by MurmurHash3's finaliser (Appleby 2011): on a CPU,
-    drawing the bits by JAX takes longer than the step that they are for.
-    """
+    """x with a share set to 0 and the rest divided by the share that is kept; x itself for None."""
     if rate is None:
         return x
-    first, second = jax.random.key_data(key)
-    bits = jax.lax.iota("uint32", x.size).reshape(x.shape) * np.uint32(0x9E3779B1) + first
-    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
-        bits = (bits ^ (bits >> shift)) * np.uint32(factor) ^ second
-    kept = (bits ^ (bits >> 16)) >> 8 >= rate * 2**24
+    bits = hashed(jax.lax.iota("uint32", x.size).reshape(x.shape), *jax.random.key_data(key))
+    kept = bits >> 8 >= rate * 2**24
     return jax.numpy.where(kept, x / jax.numpy.asarray(1 - rate, x.dtype), 0)
 
 

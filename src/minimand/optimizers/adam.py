@@ -36,7 +36,10 @@ class Adam(Optimizer):
     def transform(self) -> optax.GradientTransformation:
         import optax
 
-        return optax.adam(self.learning_rate, self.beta1, self.beta2, self.eps)
+        from minimand.optimizers.updates import adam
+
+        scaled = adam(self.beta1, self.beta2, self.eps)
+        return optax.chain(scaled, optax.scale_by_learning_rate(self.learning_rate))
 
 
 @component
@@ -64,10 +67,13 @@ class AdamW(Optimizer):
     def transform(self) -> optax.GradientTransformation:
         import optax
 
-        from minimand.optimizers.updates import only_kernels
+        from minimand.optimizers.updates import adam, only_kernels
 
-        decay = {"weight_decay": self.weight_decay, "mask": only_kernels}
-        return optax.adamw(self.learning_rate, self.beta1, self.beta2, self.eps, **decay)
+        return optax.chain(
+            adam(self.beta1, self.beta2, self.eps),
+            optax.add_decayed_weights(self.weight_decay, only_kernels),
+            optax.scale_by_learning_rate(self.learning_rate),
+        )
 
 
 @component

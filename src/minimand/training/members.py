@@ -36,6 +36,7 @@ from minimand.training.sharding import everywhere
 
 CHUNK_SECONDS = 0.5
 PARTS = 16
+GROWTH = 32
 
 
 class InMemory:
@@ -164,7 +165,7 @@ def next_chunk(chunk: int, steps: int, seconds: float) -> int:
 
     A part of an epoch is not small, since the order of the whole epoch is drawn for each.
     """
-    wanted = min(4 * chunk, round(chunk * CHUNK_SECONDS / max(seconds, 1e-9)))
+    wanted = min(GROWTH * chunk, round(chunk * CHUNK_SECONDS / max(seconds, 1e-9)))
     return max(-(-steps // PARTS), wanted) if wanted < steps else wanted - wanted % steps
 
 

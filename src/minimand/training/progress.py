@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import isfinite
+from statistics import median
 
 import numpy as np
 
@@ -39,11 +41,10 @@ def medians(history: np.ndarray, first: int, last: int) -> list[tuple[int, float
     """(epoch, training loss, validation loss) of epochs `first` to `last` of [K, epochs, 2]."""
     lines = []
     for epoch in range(first, last):
-        losses = history[:, epoch]
-        finite = losses[np.isfinite(losses[:, 0])]
-        if len(finite):
-            train, validation = np.median(finite, axis=0)
-            lines.append((epoch + 1, float(train), float(validation)))
+        losses = [line for line in history[:, epoch].tolist() if isfinite(line[0])]
+        if losses:
+            train, validation = map(median, zip(*losses, strict=True))
+            lines.append((epoch + 1, train, validation))
     return lines
 
 
