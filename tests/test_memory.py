@@ -55,7 +55,7 @@ print(held("VmHWM") - before, size)
     not os.access("/proc/self/clear_refs", os.W_OK), reason="only Linux lets a peak be reset"
 )
 @pytest.mark.parametrize(
-    ("form", "dtype"), [("C", "float64"), ("F", "float32"), ("csr", "float64")]
+    ("form", "dtype"), [("C", "float64"), ("F", "float32"), ("csr", "float64"), ("csr", "float32")]
 )
 @pytest.mark.parametrize(
     ("loss", "strength"),

@@ -36,6 +36,9 @@ from minimand.penalties import L2, Penalty
 
 NO_PENALTY = L2(strength=0.0)
 
+TIE = 1e-12
+"""Scores that differ by so small a share of the largest are equal but for rounding."""
+
 
 class Estimator(BaseEstimator):  # type: ignore[misc]
     """An estimator some of whose parameters are components; `_components` says of which kind."""
@@ -227,10 +230,12 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
 
     @answers_in_kind
     def predict(self, X: Array) -> Array:
-        """The class of every row, as y named it, [n]."""
+        """The class of every row, as y named it, [n]; the first of those with the largest score."""
         scores = self._decided(X)
-        index = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
-        return self.classes_[index]
+        if scores.ndim == 1:
+            return self.classes_[(scores > 0).astype(int)]
+        level = scores.max(axis=1) - TIE * np.abs(scores).max(axis=1)
+        return self.classes_[np.argmax(scores >= level[:, None], axis=1)]
 
     @available_if(_gives_probabilities)  # type: ignore[untyped-decorator]
     @answers_in_kind

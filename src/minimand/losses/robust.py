@@ -204,24 +204,24 @@ class HuberWithScale(JointLoss):
         return slope / score.shape[-1]
 
     def scale(self, score: Array, target: Array, weight: Array | None = None) -> Array:
-        """The best σ, for each set: σ² = min over k of Σ_{i ≤ k} w r² / (1 - ε² Σ_{i > k} w).
+        """The best σ, for each set: σ² = min over k of Σ_{i ≤ k} w r² / (Σ w - ε² Σ_{i > k} w).
 
-        The examples are ordered by the size of r, and their weights w sum to 1.
+        The examples are ordered by the size of r.
         """
         xp = namespace(score)
         square = (score - to_float(target, score)) ** 2
         order = xp.argsort(square, axis=-1)
         take = xp.take if square.ndim == 1 else xp.take_along_axis
-        share = _shares(xp.ones_like(square) if weight is None else weight)
-        share = take(share, order, axis=-1)
-        inner = cumulative_sum(share * take(square, order, axis=-1))
-        room = 1 - self.epsilon**2 * (1 - cumulative_sum(share))
-        open_ = room > 1e-12
+        weight = take(xp.ones_like(square) if weight is None else weight, order, axis=-1)
+        inner = cumulative_sum(weight * take(square, order, axis=-1))
+        sums = cumulative_sum(weight)
+        total = sums[..., -1:]
+        room = total - self.epsilon**2 * (total - sums)
+        open_ = room > 1e-12 * total
         square = xp.where(open_, inner / xp.where(open_, room, 1), inner[..., -1:])
         best = xp.min(square, axis=-1)
         free = best > self.least**2
-        root = xp.sqrt(xp.where(free, best, xp.ones_like(best)))
-        return xp.where(free, root, self.least * xp.ones_like(root))
+        return xp.where(free, xp.sqrt(xp.where(free, best, 1)), self.least)
 
     def settled(self, score: Array, target: Array, weight: Array | None = None) -> GivenScale:
         """The loss of each example once σ is known; mean, slopes and `scale` are those of this."""
@@ -265,27 +265,33 @@ class GivenScale(ResidualLoss):
         self.epsilon, self.scale = epsilon, scale
 
     def rho(self, r: Array) -> Array:
+        return self._rho(r, self.slope(r))
+
+    def value_and_gradient(self, score: Array, target: Array) -> tuple[Array, Array]:
+        r = score - to_float(target, score)
         inner = self.slope(r)
+        return self._rho(r, inner), inner
+
+    def _rho(self, r: Array, inner: Array) -> Array:
         return self.scale * (1 - 0.25 * inner * inner) + inner * r
 
     def slope(self, r: Array) -> Array:
         xp = namespace(r)
         flat = self.scale <= 0
-        u = r / xp.where(flat, xp.ones_like(self.scale), self.scale)
+        u = r / xp.where(flat, 1, self.scale)
         return 2 * xp.where(flat, self.epsilon * xp.sign(r), clamp(u, self.epsilon))
 
     def bend(self, r: Array) -> Array:
         xp = namespace(r)
         inside = (self.scale > 0) & (xp.abs(r) <= self.epsilon * self.scale)
-        least = xp.where(self.scale > 0, self.scale, xp.ones_like(self.scale))
-        return xp.where(inside, 2 / least * xp.ones_like(r), xp.zeros_like(r))
+        return xp.where(inside, 2 / xp.where(self.scale > 0, self.scale, 1), 0)
 
 
 def _shares(weight: Array) -> Array:
     """Weights over the last axis as shares of their sum; all 0 stay 0."""
     xp = namespace(weight)
     total = xp.sum(weight, axis=-1, keepdims=True)
-    return weight / xp.where(total > 0, total, xp.ones_like(total))
+    return weight / xp.where(total > 0, total, 1)
 
 
 def lowest(loss: PointwiseLoss, target: Array, weight: Array | None = None) -> Array:

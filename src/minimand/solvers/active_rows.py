@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from minimand.component import Card, Count, Positive, component
 from minimand.losses.base import crossing
 from minimand.solvers.base import History, Run, Solver
 from minimand.solvers.descent import Decrement, Direction, descend
-from minimand.solvers.design import Design
+from minimand.solvers.exact_fit import with_scale
 from minimand.solvers.linear_algebra import lifted
 from minimand.solvers.problem import Objective, Point, Problem, Shape
 
@@ -21,22 +20,11 @@ LARGEST_SYSTEM = 2500
 FEWEST = 4000
 """Rows of the sample that gives the start; it has at least 20 rows for each column."""
 
-SCATTERED = 0.7
-"""The share of the rows up to which they are gathered rather than all rows read in turn."""
-
-PIECE = 1 << 18
-"""Numbers that are gathered at a time."""
-
 FIRST = 1e-4
 """The tolerance on a sample."""
 
 FLATTER = 0.1
 """The share of its slope at the beginning that may be left at the end of a step."""
-
-EASED = (1e6, 1e3, 1.0)
-"""What a least scale is multiplied by, one time after the other."""
-
-NO_SCALE = "{}; the scale of the residuals is 0, because enough rows are fitted exactly"
 
 
 @component
@@ -83,10 +71,10 @@ class ActiveRows(Solver):
         return self._descend(problem, start, self.tolerance, budget)
 
     def _descend(self, problem: Problem, start: Array, tolerance: float, budget: Budget) -> Run:
-        """Newton's method; a scale that goes to 0 is held above smaller and smaller ones."""
+        """Newton's method."""
         history = History(problem)
-        for held in EASED if problem.objective.settles else (1.0,):
-            eased = problem.eased(held)
+
+        def solve(eased: Problem, start: Array) -> tuple[Run, bool]:
             direction = ActiveGram(eased)
             run = descend(
                 eased,
@@ -98,10 +86,11 @@ class ActiveRows(Solver):
                 start=eased.at(start),
                 history=history,
             )
-            if direction.free or not problem.objective.settles:
-                return run
-            start = run.theta
-        return replace(run, status=NO_SCALE.format(run.status))
+            return run, direction.free
+
+        if problem.objective.settles:
+            return with_scale(problem, start, solve, budget)
+        return solve(problem, start)[0]
 
 
 class ActiveGram(Direction):
@@ -143,9 +132,9 @@ class ActiveGram(Direction):
         """The Gram matrix of these bends: from the one before, or anew where that is less work."""
         design, change = self.problem.design, pattern - self.pattern
         if np.count_nonzero(change) <= np.count_nonzero(pattern):
-            self.gram = self.gram + gram_of(design, change)
+            self.gram = self.gram + design.gathered(change)
         else:
-            self.gram = gram_of(design, pattern)
+            self.gram = design.gathered(pattern)
         self.pattern = pattern
 
 
@@ -170,19 +159,6 @@ class Exact:
             ahead = problem.between(point, ahead, share)
         rounding = 4 * np.finfo(float).eps * abs(point.value)
         return (ahead, share) if ahead.value <= point.value + rounding else (None, 0.0)
-
-
-def gram_of(design: Design, bends: Array) -> Array:
-    """Zᵀ diag(bends) Z of bends that are 0 in many rows: those are left out, if they are most."""
-    rows = np.flatnonzero(bends)
-    if len(rows) > SCATTERED * design.rows:
-        return design.gram(bends)
-    size = design.columns + 1
-    gram, some = np.zeros((size, size)), max(64, PIECE // size)
-    for first in range(0, len(rows), some):
-        piece = rows[first : first + some]
-        gram += design.take(piece).gram(bends[piece])
-    return gram
 
 
 def _rise(problem: Problem, old: Point, new: Point) -> Callable[[float], tuple[float, float]]:

@@ -201,7 +201,7 @@ def _penalty_gap(problem: Problem, kernel: Array, pulled: Array) -> float:
     penalty = problem.penalty
     if penalty.smooth:  # of a quadratic it is a square: no cancellation
         return float(np.sum(np.square(penalty.slope(kernel) + pulled)) / (2 * penalty.bend()))
-    gap = penalty.value(kernel) + penalty.conjugate(-pulled) + np.sum(kernel * pulled)
+    gap = penalty.of(kernel) + penalty.conjugate(-pulled) + np.sum(kernel * pulled)
     return max(float(gap), 0.0)
 
 

@@ -18,7 +18,11 @@ BLOCK, LITTLE = 1 << 17, 1 << 16
 """Numbers in a block: few enough to stay in the cache between a product and its transpose; numbers
 of which a copy costs less than the calls that it saves."""
 PIECE = 1 << 18
-"""Entries of a sparse matrix whose rows are multiplied by their bends at a time."""
+"""Numbers that are gathered or multiplied by their bends at a time."""
+WIDE = 1 << 22
+"""Numbers of some columns whose inner products are taken at a time."""
+SCATTERED = 0.7
+"""The share of the rows up to which they are gathered rather than all rows read in turn."""
 SAMPLE = 1024
 FAR, SHIFTS = 1e4, 1e-14
 FEW = 8
@@ -141,6 +145,18 @@ class Design:
         gram[:-1, -1] = gram[-1, :-1]
         return self.centred(gram), self._pulled(sums, slopes.sum(axis=0))
 
+    def gathered(self, bends: Array) -> Array:
+        """The same of bends that are 0 in many rows: those are left out, if they are most."""
+        rows = np.flatnonzero(bends)
+        if len(rows) > SCATTERED * self.rows:
+            return self.gram(bends)
+        size = self.columns + 1
+        gram, some = np.zeros((size, size)), max(64, PIECE // size)
+        for first in range(0, len(rows), some):
+            piece = rows[first : first + some]
+            gram += self.take(piece).gram(bends[piece])
+        return gram
+
     def grams(self, bends: Array, dtype: Any = np.float64) -> Array:
         """Zᵀ diag(bends[:, a, b]) Z for all a and b of bends [n, K, K], [K, K, p + 1, p + 1].
 
@@ -170,8 +186,12 @@ class Design:
     def outer(self) -> Array:
         """(X - 1 centreᵀ)(X - 1 centreᵀ)ᵀ, [n, n]."""
         self.readings += 1
-        inner = self.X @ self.centre
-        both = _dense(self.X @ self.X.T).astype(np.float64)
+        both, inner = np.zeros((self.rows, self.rows)), np.zeros(self.rows)
+        for start in range(0, self.columns, step := max(1, WIDE // self.rows)):
+            some = slice(start, start + step)
+            piece = self.X[:, some].astype(np.float64, copy=False)
+            both += _dense(piece @ piece.T)
+            inner += piece @ self.centre[some]
         return both - inner - inner[:, None] + self.centre @ self.centre
 
     def centred(self, gram: Array) -> Array:
@@ -217,19 +237,22 @@ class Dense(Design):
     def __init__(self, X: Array, intercept: bool):
         super().__init__(X, intercept)
         some = min(SAMPLE, max(64, 2 * BLOCK // self.columns))
-        sample = np.array(X[:: -(-self.rows // some)], dtype=np.float64)
-        self.centre = np.full(len(sample), intercept / len(sample)) @ sample
+        self._measure(np.array(X[:: -(-self.rows // some)], dtype=np.float64))
+
+    def _measure(self, sample: Array) -> None:
+        """Find centre and sizes by a sample of the rows, which is centred."""
+        self.centre = np.full(len(sample), self.intercept / len(sample)) @ sample
         sample -= self.centre
         size = np.sqrt(np.einsum("ij,ij->j", sample, sample) / len(sample))
         flat = 1e-13 * np.abs(self.centre)
         rare = np.flatnonzero(~(size > flat))
         if len(rare) and len(sample) < self.rows:
-            part = np.asarray(X[:, rare], dtype=np.float64) - self.centre[rare]
+            part = np.asarray(self.X[:, rare], dtype=np.float64) - self.centre[rare]
             size[rare] = np.sqrt(np.square(part).mean(axis=0))
         self.constant = ~(size > flat)
         self.size = np.append(np.where(self.constant, 1.0, size), 1.0)
         if np.any(np.abs(self.centre) > FAR * self.size[:-1]):  # products would lose most digits
-            self.X, self.origin = X - self.centre, self.centre
+            self.X, self.origin = self.X - self.centre, self.centre
             self.centre = np.zeros(self.columns)
 
     def blocks(self) -> Iterator[tuple[slice, Array]]:
@@ -257,10 +280,18 @@ class Small(Dense):
 
     held: tuple[Array, Array]
 
+    def __init__(self, X: Array, intercept: bool):
+        Design.__init__(self, X, intercept)
+        Z = np.empty((self.rows, self.columns + 1), order="F" if X.flags.f_contiguous else "C")
+        Z[:, :-1], Z[:, -1] = X, intercept
+        self._measure(Z[:, :-1])
+        Z[:, np.flatnonzero(self.constant)] *= 0.0
+        self.held = self.X, Z
+
     @property
     def Z(self) -> Array:
         """Z, of the X that is there now."""
-        if not hasattr(self, "held") or self.held[0] is not self.X:
+        if self.held[0] is not self.X:
             self.held = self.X, super().dense(slice(None))
         return self.held[1]
 
@@ -287,9 +318,14 @@ class Small(Dense):
         sums: Array = self.Z.T @ visit(slice(None), self.Z @ theta)
         return sums
 
-    def moments(self, bends: Array, slopes: Array, dtype: Any = np.float64) -> tuple[Array, Array]:
+    def gram(self, bends: Array, dtype: Any = np.float64) -> Array:
         self.readings += 1
-        return self.square(self.Z, bends, np.float64), self.Z.T @ slopes
+        return self.square(self.Z, bends, np.float64)
+
+    gathered = gram
+
+    def moments(self, bends: Array, slopes: Array, dtype: Any = np.float64) -> tuple[Array, Array]:
+        return self.gram(bends), self.Z.T @ slopes
 
     def several(self, bends: Array, dtype: Any) -> Array:
         self.readings += 1
@@ -300,34 +336,34 @@ class Sparse(Design):
     """A scipy.sparse matrix by rows or columns; no product makes it dense."""
 
     def __init__(self, X: Any, intercept: bool):
-        X = X.astype(np.float64, copy=False)
+        if X.dtype != np.float32 or X.format != "csr":
+            X = X.astype(np.float64, copy=False)
         if not X.has_canonical_format:  # entries of one place would be squared one by one
             X = X.copy()
             X.sum_duplicates()
         super().__init__(X, intercept)
-        share = np.full(self.rows, 1 / self.rows)
-        square = type(X)((X.data**2, X.indices, X.indptr), shape=X.shape)
-        self.centre = X.T @ share if intercept else self.origin
-        size = np.sqrt(np.maximum(square.T @ share - self.centre**2, 0.0))
+        mean, squares = np.zeros(self.columns), np.zeros(self.columns)
+        for _, block in self.blocks():
+            share, square = np.full(block.shape[0], 1 / self.rows), copy(block)
+            square.data = block.data**2
+            squares += square.T @ share
+            if intercept:
+                mean += block.T @ share
+        self.centre, self.readings = mean, 0
+        size = np.sqrt(np.maximum(squares - mean**2, 0.0))
         self.constant = ~(size > 1e-7 * np.abs(self.centre))
         self.size = np.append(np.where(self.constant, 1.0, size), 1.0)
 
     def blocks(self) -> Iterator[tuple[slice, Any]]:
         self.readings += 1
-        yield slice(0, self.rows), self.X
+        by_rows = self.X.format == "csr"  # pieces of columns would take a search
+        step = max(1, PIECE * self.rows // max(1, self.X.nnz)) if by_rows else self.rows
+        for start in range(0, self.rows, step):
+            rows = slice(start, min(start + step, self.rows))
+            yield rows, self.X[rows].astype(np.float64, copy=False) if by_rows else self.X
 
     def scaled(self, block: Any, by: Array, dtype: Any) -> Any:
         return block.multiply(by).tocsr().astype(dtype, copy=False)
-
-    def square(self, block: Any, bends: Array, dtype: Any) -> Array:
-        if block.format != "csr":
-            return super().square(block, bends, dtype)
-        step = max(1, PIECE * self.rows // max(1, block.nnz))
-        pieces = (slice(start, start + step) for start in range(0, self.rows, step))
-        total: Array = sum(
-            super(Sparse, self).square(block[one], bends[one], dtype) for one in pieces
-        )
-        return total
 
     def check_finite(self) -> None:
         entries = self.X.tocoo()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
 from typing import Any, cast
@@ -11,11 +12,39 @@ import numpy as np
 from minimand.arrays import Array
 from minimand.budget import Budget
 from minimand.losses import Absolute
+from minimand.solvers.base import Run
 from minimand.solvers.interior_point import InteriorPoint
 from minimand.solvers.problem import Objective, Problem
 
 TINY, BESIDE = 1e-7, 1e-6
 """Parameters that count as 0, against the largest; what slopes of rows off the fit may lack."""
+
+EASED = (1e6, 1e3, 1.0)
+"""What a least scale is multiplied by, one time after the other."""
+
+NO_SCALE = "{}; the scale of the residuals is 0, because enough rows are fitted exactly"
+
+
+def with_scale(
+    problem: Problem,
+    start: Array,
+    solve: Callable[[Problem, Array], tuple[Run, bool]],
+    budget: Budget,
+) -> Run:
+    """The run of a problem with a scale for all rows; a scale that goes to 0 is 0, if it can be.
+
+    Else it is held above smaller and smaller ones. `solve` gives (the run of a problem from a
+    start, whether the scale is free there).
+    """
+    for held in EASED:
+        run, free = solve(problem.eased(held), start)
+        if free:
+            return run
+        if held == EASED[0] and (exact := exact_fit(problem, budget)) is not None:
+            run.history.add(problem.value(exact), 0.0)
+            return Run(exact, NO_SCALE.format("converged"), True, run.history)
+        start = run.theta
+    return replace(run, status=NO_SCALE.format(run.status))
 
 
 def exact_fit(problem: Problem, budget: Budget) -> Array | None:

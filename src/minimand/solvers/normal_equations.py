@@ -57,11 +57,12 @@ class NormalEquations(Solver):
 
 def unread(problem: Problem) -> tuple[Array, float, Array, Array]:
     """(θ with no slopes, its cost, the slopes [n, 1] and bends [n] there), without reading X."""
-    theta = problem.initial()
+    theta = problem.initial() if problem.warm else problem.start.copy()
     scores = np.full((problem.design.rows, 1), theta[-1, 0])
     if problem.offset is not None:
         scores += problem.offset[:, None]
-    return theta, problem.cost(scores), problem.slopes(scores), problem.bends(scores)[:, 0, 0]
+    cost, slopes = problem.reduced(slice(None), scores, problem.loss)
+    return theta, cost, slopes, problem.bends(scores)[:, 0, 0]
 
 
 def is_linear(loss: Loss) -> bool:

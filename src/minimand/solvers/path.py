@@ -119,7 +119,7 @@ def path(
         solution = chosen.solve(one, why, budget)
         layer = solution.params["output"]
         theta = problem.design.point(layer["kernel"], layer["bias"])
-        cost = solution.value - float(one.penalty.value(layer["kernel"]))
+        cost = solution.value - float(one.penalty.of(layer["kernel"]))
         solutions.append(solution)
         explained.append(1 - (cost - least) / base if base > 0 else 1.0)
         if budget.spent():

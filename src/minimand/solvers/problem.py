@@ -213,7 +213,7 @@ class Problem:
             loss = self.row_loss(scores, self.y, self.weight)
             cost = float(self.weight @ loss.value(scores, self.y))
         theta = old.theta + share * (new.theta - old.theta)
-        return cost + float(self.penalty.value(theta[:-1]))
+        return cost + float(self.penalty.of(theta[:-1]))
 
     def value(self, theta: Array) -> float:
         """The objective at θ."""
@@ -342,7 +342,7 @@ class Problem:
     def _made(self, theta: Array, scores: Array, cost: float, gradient: Array) -> Point:
         kernel = theta[:-1]
         gradient[:-1] += self.penalty.slope(kernel)
-        value = cost + float(self.penalty.value(kernel))
+        value = cost + float(self.penalty.of(kernel))
         return Point(theta, self._taken(scores), cost, value, gradient)
 
     def _taken(self, scores: Array) -> Array:

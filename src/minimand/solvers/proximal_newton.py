@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -11,11 +10,10 @@ from minimand.arrays import Array
 from minimand.budget import Budget
 from minimand.component import Card, Count, Positive, component
 from minimand.penalties import Penalty
-from minimand.solvers.active_rows import EASED, NO_SCALE
 from minimand.solvers.base import History, Run, Solver
 from minimand.solvers.coordinate_descent import Quadratic, few, pivoted
 from minimand.solvers.design import Design
-from minimand.solvers.exact_fit import exact_fit
+from minimand.solvers.exact_fit import with_scale
 from minimand.solvers.normal_equations import is_linear, unread
 from minimand.solvers.polish import Polish
 from minimand.solvers.problem import Objective, Problem, Shape
@@ -40,6 +38,9 @@ SMALL, EXTRA = 1 << 20, 1e-2
 
 GROWTH, SPARSE_GROWTH = 2, 10
 """How many times as many columns as are not zero make a working set; sparse ones cost little."""
+
+CHEAP = 100
+"""A working set of so small a part of the columns is solved for good: looking at all costs more."""
 
 SWEEPS = 20
 BALANCED, BALANCING, ROUNDING = 1e-10, 5, 1e-13
@@ -82,24 +83,16 @@ class ProximalNewton(Solver):
         one = is_linear(problem.loss) and few(problem.design) and problem.penalty.entrywise
         if one and not problem.warm and (theta := at_once(problem, history)) is not None:
             return Run(theta, "solved in one step (the signs were found)", True, history)
-        rounds = self._scaled if problem.objective.settles else self._rounds
-        return rounds(problem, history, budget)
+        if not problem.objective.settles:
+            return self._rounds(problem, history, budget)
 
-    def _scaled(self, problem: Problem, history: History, budget: Budget) -> Run:
-        """The same; a scale that goes to 0 is 0, or held above smaller and smaller ones."""
-        theta = problem.start
-        for held in EASED:
-            eased = problem.eased(held)
-            eased.start = theta
+        def solve(eased: Problem, start: Array) -> tuple[Run, bool]:
+            eased.start = start
             run = self._rounds(eased, history, budget)
             point = eased.at(run.theta)
-            if point.loss is not None and eased.free_scale(point.loss):
-                return run
-            if held == EASED[0] and (exact := exact_fit(problem, budget)) is not None:
-                history.add(problem.value(exact), 0.0)
-                return Run(exact, NO_SCALE.format("converged"), True, history)
-            theta = run.theta
-        return replace(run, status=NO_SCALE.format(run.status))
+            return run, point.loss is not None and eased.free_scale(point.loss)
+
+        return with_scale(problem, problem.start, solve, budget)
 
     def _rounds(self, problem: Problem, history: History, budget: Budget) -> Run:
         """Rounds from the start of the problem."""
@@ -134,7 +127,7 @@ def at_once(problem: Problem, history: History) -> Array | None:
     nothing = np.zeros(problem.design.columns)
     model = Quadratic(problem.design, slopes[:, 0], bends, nothing, problem.penalty)
     matrix, linear, last = model.condensed
-    if not np.all(np.isfinite(matrix)) or not np.all(np.isfinite(linear)):
+    if not np.all(np.isfinite(linear)):
         problem.design.check_finite()
         return None
     w = pivoted(matrix, linear, problem.penalty, nothing)
@@ -177,7 +170,7 @@ class Working:
         share = 1 / max(1.0, float(self.penalty.dual_norm(gradient)))
         bent = self.penalty.bend() * float(np.sum(kernel * kernel))
         energy = float(np.sum(slopes * slopes / bends)) + bent
-        kink = float(self.penalty.value(kernel)) - 0.5 * bent
+        kink = float(self.penalty.of(kernel)) - 0.5 * bent
         kink += share * float(np.sum(gradient * kernel))
         last = float(np.sum(np.square(self.gradient[-1]) / bends.sum(axis=0)))
         gap: float = 0.5 * (1 - share) ** 2 * energy + max(kink, 0.0) + 0.5 * last
@@ -195,7 +188,10 @@ class Working:
             work.theta, work.scores = self.polish(rows, work.theta, work.scores, wanted)
             work.value = work.height(work.theta, work.scores)
         if not work.value < before:
-            work.descend(share * gap, budget)
+            left = share * gap
+            if CHEAP * len(rows) < problem.design.columns:
+                left = min(left, SHARE * tolerance * self.unit)
+            work.descend(left, budget)
         work.balance()
         self.theta[here], self.scores, self.value = work.theta, work.scores, work.value
         self.gradient = problem.design.pull(problem.slopes(self.scores))

@@ -325,7 +325,7 @@ class SmoothPenalty:
         """The slopes e where the maximum is."""
         return self.centre + (w - self.rounded(w)) / self.width
 
-    def value(self, w: Array) -> float:
+    def of(self, w: Array) -> float:
         """The smoothed penalty."""
         u, bend = self.rounded(w), self.bend()
         kinks = self.penalty.of(u) - 0.5 * bend * np.sum(u * u)
