@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 losses_app = typer.Typer(invoke_without_command=True)
 schedules_app = typer.Typer(invoke_without_command=True)
+augmentations_app = typer.Typer(invoke_without_command=True)
 
 
 @losses_app.callback()
@@ -61,14 +62,9 @@ def show(
 @schedules_app.callback()
 def schedules(context: typer.Context) -> None:
     """List the schedules of the learning rate, or show one of them."""
-    if context.invoked_subcommand is not None:
-        return
     import minimand.schedules  # noqa: F401  (it fills the catalogue)
-    from minimand.component import catalogue
 
-    cards = {name: cls.card for name, cls in catalogue("schedule").items()}
-    rows = [(name, card.formula, card.use) for name, card in cards.items()]
-    print_table(rows, ("schedule", "formula", "use"))
+    _list(context, "schedule")
 
 
 @schedules_app.command("show")
@@ -92,6 +88,49 @@ def show_schedule(
     schedule = Schedule.parse(name)
     drawn = schedule_charts.rendered(schedule, form(chart), steps) if chart else b""
     _show(schedule, [], schedule_charts.plain(schedule, steps), chart, drawn)
+
+
+@augmentations_app.callback()
+def augmentations(context: typer.Context) -> None:
+    """List the augmentations, or show one of them."""
+    import minimand.data.augmentation  # noqa: F401  (it fills the catalogue)
+
+    _list(context, "augmentation")
+
+
+@augmentations_app.command("show")
+def show_augmentation(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="An augmentation, such as rotation or 'chain(augmentations=(flip, shift))'.",
+            metavar="AUGMENTATION",
+        ),
+    ],
+    data: Annotated[
+        str, typer.Option(help="A folder of images, a file of them, or digits.")
+    ] = "digits",
+    seed: Annotated[int, typer.Option(help="Decides the draws.")] = 0,
+    chart: Picture = None,
+) -> None:
+    """Show an augmentation: formula, source, use, facts, fields and images that it changed."""
+    from minimand.data.augmentation import Augmentation
+    from minimand.report import augmentation_charts
+
+    augmentation = Augmentation.parse(name)
+    drawn = augmentation_charts.rendered(augmentation, form(chart), data, seed) if chart else b""
+    picture = augmentation_charts.plain(augmentation, data, seed)
+    _show(augmentation, [], picture, chart, drawn)
+
+
+def _list(context: typer.Context, kind: str) -> None:
+    """The cards of a kind of component, unless one of them is to be shown."""
+    if context.invoked_subcommand is None:
+        from minimand.component import catalogue
+
+        cards = {name: cls.card for name, cls in catalogue(kind).items()}
+        rows = [(name, card.formula, card.use) for name, card in cards.items()]
+        print_table(rows, (kind, "formula", "use"))
 
 
 def _show(

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from minimand.cli.catalogues import losses_app, schedules_app
+from minimand.cli.catalogues import augmentations_app, losses_app, schedules_app
 from minimand.cli.options import (
     Augmentations,
     Data,
@@ -43,6 +43,7 @@ app = typer.Typer(
 )
 app.add_typer(losses_app, name="losses")
 app.add_typer(schedules_app, name="schedules")
+app.add_typer(augmentations_app, name="augmentations")
 
 
 @app.command()
