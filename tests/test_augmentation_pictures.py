@@ -70,7 +70,7 @@ def test_the_sheet_shows_each_example_and_then_its_draws() -> None:
     turned = np.any(flipped[:, 1:] != flipped[:, :1], axis=(2, 3))
     assert 0 < turned[:, 0].sum() < 10 and 0 < turned[0].sum() < 8
     assert np.any(drawn(Flip(), images, seed=1) != drawn(Flip(), images, seed=0))
-    assert chart(MixUp()).to_dict()["title"] == ["MixUp(alpha=0.2)"]
+    assert chart(MixUp()).to_dict()["title"] == ["MixUp"]
 
 
 def test_the_sheet_is_written_and_printed() -> None:

@@ -55,6 +55,40 @@ def test_an_mlp_is_its_formula(activation: Any) -> None:
     np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=atol)
 
 
+def test_a_residual_mlp_is_its_formula() -> None:
+    """He et al. (2016), Identity mappings, eq. 3: only layers as wide as the one before add."""
+    network = MLP(hidden=(4, 4, 4, 6, 6), outputs=2, activation="tanh", norm="layer", residual=True)
+    params, state = network.init(KEY, X)
+    u, hidden = 0.0, X
+    for i, width in enumerate((4, 4, 4, 6, 6)):
+        layer = params["hidden"][f"layer{i}"]
+        branch = hidden @ layer["kernel"] + layer["bias"]
+        u = u + branch if i and hidden.shape[1] == width else branch
+        spread = np.sqrt(np.var(u, axis=1, keepdims=True) + 1e-5)
+        hidden = np.tanh((u - np.mean(u, axis=1, keepdims=True)) / spread)
+    expected = hidden @ params["output"]["kernel"] + params["output"]["bias"]
+    scores, _ = network.apply(params, state, X, key=KEY, train=False)
+    np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_what_many_layers_add_at_first_is_as_large_as_what_one_adds() -> None:
+    """Hayou et al. (2021), Stable ResNet: 1/L of the usual variance in each of L layers."""
+    network = MLP(hidden=(100,) * 5, residual=True)
+    params = network.init(KEY, np.zeros((1, 100), np.float32))[0]["hidden"]
+    variance = [float(params[f"layer{i}"]["kernel"].var()) for i in range(5)]
+    np.testing.assert_allclose(variance, [2 / 100, *4 * [2 / 100 / 4]], rtol=0.05)
+
+
+def test_dropout_spares_the_skip_connections() -> None:
+    """If no activation is left, every layer adds its bias alone: u = W x + b + 1 + 1."""
+    network = MLP(hidden=(3, 3, 3), activation="identity", dropout=0.9999999, residual=True)
+    params, state = network.init(KEY, X)
+    hidden = {name: layer | {"bias": jnp.ones(3)} for name, layer in params["hidden"].items()}
+    seen = network.observed(params | {"hidden": hidden}, state, X, key=KEY, train=True)
+    u = X @ params["hidden"]["layer0"]["kernel"] + 1 + 1 + 1
+    np.testing.assert_allclose(seen[2]["hidden"]["layer2"]["activity"], u, rtol=1e-5, atol=1e-6)
+
+
 def test_the_key_decides_the_parameters() -> None:
     network = MLP(hidden=(4,))
     first, again, other = (network.init(jax.random.key(s), X)[0] for s in (1, 1, 2))

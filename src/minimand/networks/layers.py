@@ -33,15 +33,15 @@ HALVING = ("relu", "leaky_relu", "elu", "gelu", "silu", "softplus")
 GROUPS = 8
 
 
-def initial(activation: str) -> Any:
+def initial(activation: str, share: float = 1.0) -> Any:
     """How the kernel before an activation begins: normal, cut at two standard deviations.
 
-    Its variance is 2 / inputs where the activation lets half of the variance pass (He et al. 2015,
-    Delving deep into rectifiers, eq. 10), else 1 / inputs (LeCun et al. 1998, Efficient backprop,
-    section 4.6).
+    Its variance is `share` times 2 / inputs where the activation lets half of the variance pass (He
+    et al. 2015, Delving deep into rectifiers, eq. 10), else times 1 / inputs (LeCun et al. 1998,
+    Efficient backprop, section 4.6).
     """
     gain = 2.0 if activation in HALVING else 1.0
-    return jax.nn.initializers.variance_scaling(gain, "fan_in", "truncated_normal")
+    return jax.nn.initializers.variance_scaling(share * gain, "fan_in", "truncated_normal")
 
 
 def normed(norm: str, width: int, rngs: nnx.Rngs) -> nnx.Module:

@@ -27,7 +27,10 @@ from minimand.networks.layers import (
 
 
 class _Stack(nnx.Module):
-    """Hidden layers, each with a norm if there is one, activation and dropout; then the output."""
+    """Hidden layers, each with a norm if there is one, activation and dropout; then the output.
+
+    If `residual`, a layer adds to what the one before had put out ahead of norm and activation.
+    """
 
     def __init__(
         self,
@@ -36,12 +39,15 @@ class _Stack(nnx.Module):
         rngs: nnx.Rngs,
         activation: str = "relu",
         norm: str | None = None,
+        residual: bool = False,
     ):
-        widths = pairwise(sizes)
+        widths = list(pairwise(sizes))
+        self.adds = tuple(residual and i > 0 and a == b for i, (a, b) in enumerate(widths))
+        first = [initial(activation, 1 / sum(self.adds) if adds else 1.0) for adds in self.adds]
         self.hidden = nnx.Dict(
             {
-                f"layer{i}": nnx.Linear(a, b, kernel_init=initial(activation), rngs=rngs)
-                for i, (a, b) in enumerate(widths)
+                f"layer{i}": nnx.Linear(*width, kernel_init=first[i], rngs=rngs)
+                for i, width in enumerate(widths)
             }
         )
         self.output = nnx.Linear(sizes[-1], outputs, rngs=rngs)
@@ -53,10 +59,10 @@ class _Stack(nnx.Module):
 
     def __call__(self, x: Any, key: Any, dropout: Any, train: bool) -> tuple[Array, Tree]:
         """(scores, activities)."""
-        activities = {}
-        for i in range(len(self.hidden)):
+        activities, reached = {}, x
+        for i, adds in enumerate(self.adds):
             name = f"layer{i}"
-            x = self.hidden[name](x)
+            x = reached = self.hidden[name](x) + reached if adds else self.hidden[name](x)
             if hasattr(self, "norms"):
                 x = normalised(self.norms[name], x, train)
             x = ACTIVATIONS[self.activation](x)
@@ -91,13 +97,18 @@ class Linear(LayeredNetwork):
 
 @component
 class MLP(Dropping):
-    """The multilayer perceptron, with norms and dropout on request.
+    """The multilayer perceptron, with norms, dropout and skip connections on request.
 
     `norm` stands between a hidden layer and its activation: "batch" (Ioffe and Szegedy 2015) over
     the rows of a batch, and over the whole run when not training; "layer" (Ba et al. 2016) over a
     row's units; "group" (Wu and He 2018) over up to 8 groups of them. While training, `dropout` is
     the share of a hidden layer's activations that is set to 0, the others growing to make up for it
     (Srivastava et al. 2014).
+
+    If `residual`, each hidden layer as wide as the one before adds to what that one put out ahead
+    of norm and activation: u ← u + W a(u) + b (He et al. 2016, Identity mappings in deep residual
+    networks, eq. 3), so that gradients reach the first layer however many there are. The kernels of
+    the L layers that add begin with 1/L of the usual variance (Hayou et al. 2021, Stable ResNet).
 
     >>> MLP(hidden=(128, 64), outputs=10).hidden
     (128, 64)
@@ -108,6 +119,7 @@ class MLP(Dropping):
     activation: Activation = "relu"
     norm: Norm = None
     dropout: DecayRate = 0.0
+    residual: bool = False
     card = Card(
         formula="h ← a(W h + b) for each hidden layer;  z = W h + b",
         source="Rumelhart, Hinton and Williams (1986), Learning representations by "
@@ -119,7 +131,7 @@ class MLP(Dropping):
     def layers(self, shape: tuple[int, ...], rngs: nnx.Rngs) -> nnx.Module:
         """The hidden layers and the output layer."""
         sizes = (math.prod(shape), *self.hidden)
-        return _Stack(sizes, self.outputs, rngs, self.activation, self.norm)
+        return _Stack(sizes, self.outputs, rngs, self.activation, self.norm, self.residual)
 
     def run(self, module: Any, x: Array, *, key: Array, train: bool) -> tuple[Array, Tree]:
         """(scores, activities of the hidden layers)."""
