@@ -227,7 +227,7 @@ def learnt(digits: Array) -> Any:
     """12 hidden units on binary digits, and a base of their means."""
     one = RBM(hidden=12, chains=100)
     recipe = Recipe(one, ContrastiveDivergence(), SGD(learning_rate=0.1), epochs=30)
-    base = one.base_rates(digits)
+    base = one.start(digits)
     return train(recipe, digits, np.zeros(len(digits)), validation=0.1, start=base), base
 
 
@@ -321,7 +321,7 @@ def test_persistent_chains_learn_a_distribution() -> None:
         batch_size=200,
         epochs=100,
     )
-    fitted = train(recipe, X, np.zeros(count), validation=0.0, start=one.base_rates(X))
+    fitted = train(recipe, X, np.zeros(count), validation=0.0, start=one.start(X))
     params = jax.tree.map(np.float64, fitted.params)
     log_fit = -one.free_energy(params, V) - log_partition(one, params)
     kl = float(np.sum(truth * (np.log(truth) - log_fit)))
@@ -380,7 +380,7 @@ def test_gaussian_units_learn_clusters() -> None:
     X = side[:, None] * np.array([2.0, -2.0]) + random.normal(size=(2000, 2))
     one = GaussianRBM(hidden=1, chains=100)
     recipe = Recipe(one, ContrastiveDivergence(), SGD(learning_rate=0.05), epochs=60)
-    fitted = train(recipe, X, np.zeros(2000), validation=0.2, start=one.base_rates(X))
+    fitted = train(recipe, X, np.zeros(2000), validation=0.2, start=one.start(X))
     w = fitted.params["hidden"]["kernel"][:, 0]
     np.testing.assert_allclose(w * np.sign(w[0]), [4.0, -4.0], atol=0.3)
     found = np.sign(one.hidden_mean(fitted.params, X)[:, 0] - 0.5) * np.sign(w[0])
@@ -390,12 +390,12 @@ def test_gaussian_units_learn_clusters() -> None:
 # --- beginnings and bad input ---------------------------------------------------------------------
 
 
-def test_base_rates_give_the_means() -> None:
+def test_start_give_the_means() -> None:
     X = np.array([[0, 255], [255, 255], [255, 0], [0, 255]], np.uint8)
-    bias = RBM().base_rates(X)["visible"]["bias"]
+    bias = RBM().start(X)["visible"]["bias"]
     np.testing.assert_allclose(special.expit(bias), [3 / 6, 4 / 6])
     images = X.reshape(4, 2, 1, 1)
-    np.testing.assert_array_equal(RBM().base_rates(images)["visible"]["bias"], bias)
+    np.testing.assert_array_equal(RBM().start(images)["visible"]["bias"], bias)
 
 
 @pytest.mark.parametrize("bad", [1.5, -0.1, np.nan])
@@ -403,7 +403,7 @@ def test_values_that_no_bit_has_are_refused_with_their_place(bad: float) -> None
     with pytest.raises(
         DataError, match=r"in row 2, column 3; binary units take values in \[0, 1\]"
     ):
-        RBM().base_rates(np.array([[0, 0, 0], [0, 1, bad]]))
+        RBM().start(np.array([[0, 0, 0], [0, 1, bad]]))
 
 
 def test_first_weights_are_small_and_random() -> None:

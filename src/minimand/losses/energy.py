@@ -15,7 +15,7 @@ class ContrastiveDivergence(Loss):
 
     The score [n, 2] holds the free energy of a row, and that of a sample of the model, which counts
     as a constant: the gradient is then that of -log p(row), as well as the samples can tell. The
-    value itself says little. The target [n] is not looked at.
+    value itself says little. The target is not looked at, whatever its columns.
 
     >>> import numpy as np
     >>> ContrastiveDivergence().value(np.array([[3.0, 1.0]]), np.zeros(1)).tolist()
@@ -49,3 +49,6 @@ class ContrastiveDivergence(Loss):
 
     def check_target(self, target: Array) -> None:
         """Any target will do."""
+
+    def _columns(self, score: Array, target: Array) -> int:
+        return len(target.shape) - len(score.shape) + 1

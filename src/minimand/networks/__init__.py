@@ -3,6 +3,7 @@
 from minimand.networks.adapters import adapt
 from minimand.networks.autoencoder import Autoencoder, VariationalAutoencoder
 from minimand.networks.base import LayeredNetwork, Network
+from minimand.networks.belief import DeepBeliefNetwork
 from minimand.networks.boltzmann import RBM, GaussianRBM
 from minimand.networks.coder import Coder
 from minimand.networks.heads import Embedded, MultiHead
@@ -16,6 +17,7 @@ __all__ = [
     "RBM",
     "Autoencoder",
     "Coder",
+    "DeepBeliefNetwork",
     "Embedded",
     "GaussianRBM",
     "LayeredNetwork",

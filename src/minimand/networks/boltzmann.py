@@ -6,7 +6,7 @@ Parameters are {"hidden": {"kernel": [p, hidden], "bias": [hidden]}, "visible": 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from minimand.arrays import Array, arange, log1pexp, namespace, sigmoid
 from minimand.component import Card, Count, Interval, component
 from minimand.constraints import ACTIVITY
 from minimand.errors import DataError
+from minimand.losses import BinaryCrossEntropy, HalfSquared, Reconstruction
 from minimand.networks.base import Tree
 from minimand.networks.coder import Coder
 from minimand.networks.layers import flat, rows
@@ -42,7 +43,7 @@ class RBM(Coder):
     >>> X = np.repeat([[1.0, 1, 0, 0], [0, 0, 1, 1]], 50, axis=0)
     >>> rbm = RBM(hidden=2)
     >>> recipe = Recipe(rbm, ContrastiveDivergence(), SGD(learning_rate=0.5), epochs=100)
-    >>> fitted = train(recipe, X, np.zeros(100), validation=0.0, start=rbm.base_rates(X))
+    >>> fitted = train(recipe, X, np.zeros(100), validation=0.0, start=rbm.start(X))
     >>> seen, never = rbm.free_energy(fitted.params, np.array([[1.0, 1, 0, 0], [1, 0, 1, 0]]))
     >>> bool(seen < never - 1)
     True
@@ -52,6 +53,8 @@ class RBM(Coder):
     steps: Count = 1
     chains: Annotated[int, Interval(0, np.inf, "left")] = 0
     outputs = 2
+    likelihood: ClassVar[Reconstruction] = Reconstruction(BinaryCrossEntropy())
+    """-log p(v | h), of what visible units hear of h."""
     card = Card(
         formula="F(v) = -b·v - Σⱼ log(1 + exp(cⱼ + v·wⱼ))",
         source="Smolensky (1986), Harmony theory; Hinton (2002), Training products of experts by "
@@ -68,8 +71,10 @@ class RBM(Coder):
             "hidden": {"kernel": kernel, "bias": jnp.zeros(self.hidden)},
             "visible": {"bias": jnp.zeros(visible)},
         }
-        means = self.visible_mean(params, jnp.zeros((self.chains, self.hidden)))
-        return params, {"chains": self.drawn(begun, means)} if self.chains else {}
+        if not self.chains:
+            return params, {}
+        anywhere = self.likelihood.response(jnp.zeros((self.chains, visible)))
+        return params, {"chains": self.drawn(begun, anywhere)}
 
     def apply(
         self, params: Tree, state: Tree, x: Array, *, key: Array, train: bool
@@ -103,7 +108,7 @@ class RBM(Coder):
 
     def decode(self, params: Tree, state: Tree, code: Array, shape: tuple[int, ...]) -> Array:
         """The means of the visible units before any sigmoid, [n, p]."""
-        return _down(params, code)
+        return down(params, code)
 
     def encoder(self, params: Tree) -> list[Tree]:
         """The layer of the hidden units, as it can begin another network."""
@@ -113,11 +118,7 @@ class RBM(Coder):
         """One number for each row, at which the loss does not look."""
         return np.zeros(len(rows))
 
-    def start(self, rows: Array) -> Tree:
-        """The visible biases of `base_rates`."""
-        return self.base_rates(rows)
-
-    def base_rates(self, X: Array) -> Tree:
+    def start(self, X: Array) -> Tree:
         """The biases at which independent visible units have the means of the rows of X.
 
         With them a run should begin. The rule of succession keeps means off 0 and 1.
@@ -137,7 +138,7 @@ class RBM(Coder):
     def free_energy(self, params: Tree, v: Array) -> Array:
         """F(v) = -log Σ exp(-E(v, h)) over all h, for v [n, p]: [n]. Z is Σ exp(-F(v))."""
         xp = namespace(v)
-        return self.visible_energy(params, v) - xp.sum(log1pexp(_up(params, v)), axis=-1)
+        return self.visible_energy(params, v) - xp.sum(log1pexp(up(params, v)), axis=-1)
 
     def visible_energy(self, params: Tree, v: Array) -> Array:
         """What visible units cost without hidden ones, [n]."""
@@ -147,7 +148,7 @@ class RBM(Coder):
         """-log Σ exp(-E(v, h)) over all v, for h [n, hidden]: [n]."""
         xp = namespace(h)
         alone = h @ params["hidden"]["bias"]
-        return -alone - xp.sum(log1pexp(_down(params, h)), axis=-1)
+        return -alone - xp.sum(log1pexp(down(params, h)), axis=-1)
 
     def enumerable(self, params: Tree) -> tuple[int, Callable[[Array], Array]]:
         """(how many binary units it takes to sum over, the free energy of their states)."""
@@ -158,11 +159,11 @@ class RBM(Coder):
 
     def hidden_mean(self, params: Tree, v: Array) -> Array:
         """The chance of every hidden unit to be on, given v: [n, hidden]."""
-        return sigmoid(_up(params, v))
+        return sigmoid(up(params, v))
 
     def visible_mean(self, params: Tree, h: Array) -> Array:
         """The mean of every visible unit, given h: [n, p]."""
-        return sigmoid(_down(params, h))
+        return self.likelihood.response(down(params, h))
 
     def drawn(self, key: Array, mean: Array) -> Array:
         """Visible units of these means."""
@@ -172,11 +173,25 @@ class RBM(Coder):
         """Visible units [n, p] after so many times h | v and v | h."""
 
         def step(number: Array, v: Array) -> Array:
-            up, down = jax.random.split(jax.random.fold_in(key, number))
-            h = bernoulli(up, self.hidden_mean(params, v))
-            return self.drawn(down, self.visible_mean(params, h))
+            first, second = jax.random.split(jax.random.fold_in(key, number))
+            h = bernoulli(first, self.hidden_mean(params, v))
+            return self.drawn(second, self.visible_mean(params, h))
 
         return jax.lax.fori_loop(0, steps, step, v)
+
+    def fantasies(self, params: Tree, key: Array, count: int, steps: int = 1000) -> Array:
+        """What the machine believes in, [count, p]: the means at the end of as many Gibbs chains.
+
+        The chains begin anywhere; give them `steps` enough to forget where.
+        """
+        return self.visible_mean(params, self.hidden_fantasies(params, key, count, steps))
+
+    def hidden_fantasies(self, params: Tree, key: Array, count: int, steps: int) -> Array:
+        """Hidden units at the end of `count` Gibbs chains, [count, hidden]."""
+        begun, chain, last = jax.random.split(key, 3)
+        nothing = jnp.zeros((count, len(params["visible"]["bias"])))
+        v = self.gibbs(params, self.drawn(begun, self.likelihood.response(nothing)), chain, steps)
+        return bernoulli(last, self.hidden_mean(params, v))
 
     def surprise(self, params: Tree, v: Array, key: Array) -> Array:
         """Minus the log-pseudo-likelihood of rows, with one bit drawn for each, [n]."""
@@ -205,17 +220,18 @@ class GaussianRBM(RBM):
     energy based models). It is half the squared error of rebuilding v from the means of the hidden
     units, less p, plus Σⱼ σ'(cⱼ + v·wⱼ) |wⱼ|².
 
-    >>> GaussianRBM(hidden=16).base_rates(np.array([[1.0, 2.0], [3.0, 4.0]]))["visible"]["bias"]
+    >>> GaussianRBM(hidden=16).start(np.array([[1.0, 2.0], [3.0, 4.0]]))["visible"]["bias"]
     array([2., 3.])
     """
 
+    likelihood = Reconstruction(HalfSquared())
     card = Card(
         formula="F(v) = ½ |v - b|² - Σⱼ log(1 + exp(cⱼ + v·wⱼ))",
         source="Welling, Rosen-Zvi and Hinton (2004), Exponential family harmoniums",
         use="features of real data",
     )
 
-    def base_rates(self, X: Array) -> Tree:
+    def start(self, X: Array) -> Tree:
         """The means of the rows of X as biases, with which a run should begin."""
         return {"visible": {"bias": rows(X).mean(axis=0, dtype=float)}}
 
@@ -227,17 +243,13 @@ class GaussianRBM(RBM):
         """-log ∫ exp(-E(v, h)) dv, for h [n, hidden]: [n]."""
         xp = namespace(h)
         bias = params["visible"]["bias"]
-        mean = _down(params, h)
+        mean = down(params, h)
         squares = xp.sum(mean**2 - bias**2 + np.log(2 * np.pi), axis=-1)
         return -(h @ params["hidden"]["bias"]) - 0.5 * squares
 
     def enumerable(self, params: Tree) -> tuple[int, Callable[[Array], Array]]:
         """(the number of hidden units, their free energy)."""
         return self.hidden, lambda h: self.hidden_free_energy(params, h)
-
-    def visible_mean(self, params: Tree, h: Array) -> Array:
-        """The mean of every visible unit, given h: [n, p]."""
-        return _down(params, h)
 
     def drawn(self, key: Array, mean: Array) -> Array:
         """Visible units of these means and variance 1."""
@@ -256,11 +268,11 @@ def bernoulli(key: Array, mean: Array) -> Array:
     return jax.random.bernoulli(key, mean).astype(mean.dtype)
 
 
-def _up(params: Tree, v: Array) -> Array:
+def up(params: Tree, v: Array) -> Array:
     """What hidden units hear of v, [n, hidden]."""
     return v @ params["hidden"]["kernel"] + params["hidden"]["bias"]
 
 
-def _down(params: Tree, h: Array) -> Array:
+def down(params: Tree, h: Array) -> Array:
     """What visible units hear of h, [n, p]."""
     return h @ params["hidden"]["kernel"].T + params["visible"]["bias"]

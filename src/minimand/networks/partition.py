@@ -80,7 +80,7 @@ def annealed_log_partition(
     Args:
         machine: the kind of machine.
         params: its parameters.
-        base: the visible biases of the first machine, best those of the data: `base_rates(X)`. By
+        base: the visible biases of the first machine, best those of the data: `start(X)`. By
             default they are the machine's own.
         runs: how many runs are averaged.
         temperatures: the steps of each.
