@@ -7,6 +7,7 @@ from typing import Any
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from minimand.estimators import (
+    DeepBeliefClassifier,
     GammaRegressor,
     HuberRegressor,
     LinearClassifier,
@@ -17,6 +18,7 @@ from minimand.estimators import (
     NetworkRegressor,
     PoissonRegressor,
     QuantileRegressor,
+    RestrictedBoltzmannMachine,
     TweedieRegressor,
 )
 
@@ -39,6 +41,8 @@ LINEAR = [
 NETWORKS = [
     NetworkRegressor((4,), max_iter=120, random_state=0),
     NetworkClassifier((4,), max_iter=60, random_state=0),
+    DeepBeliefClassifier((4,), max_iter=60, pretraining_iter=1, random_state=0),
+    RestrictedBoltzmannMachine(3, n_iter=5, random_state=0),
 ]
 WEIGHTS = (
     "check_sample_weight_equivalence_on_dense_data",

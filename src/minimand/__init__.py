@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from minimand.diagnosis import check_loss, recommend
     from minimand.estimators import (
+        DeepBeliefClassifier,
         GammaRegressor,
         HuberRegressor,
         LinearClassifier,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         NetworkRegressor,
         PoissonRegressor,
         QuantileRegressor,
+        RestrictedBoltzmannMachine,
         SearchCV,
         TweedieRegressor,
     )
@@ -32,6 +34,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Choice",
     "Comparison",
+    "DeepBeliefClassifier",
     "Fit",
     "Float",
     "GammaRegressor",
@@ -47,6 +50,7 @@ __all__ = [
     "PoissonRegressor",
     "QuantileRegressor",
     "Recipe",
+    "RestrictedBoltzmannMachine",
     "SearchCV",
     "Study",
     "TweedieRegressor",
@@ -72,6 +76,7 @@ __all__ = [
 _HOMES = {
     "diagnosis": ("check_loss", "recommend"),
     "estimators": (
+        "DeepBeliefClassifier",
         "GammaRegressor",
         "HuberRegressor",
         "LinearClassifier",
@@ -82,6 +87,7 @@ _HOMES = {
         "NetworkRegressor",
         "PoissonRegressor",
         "QuantileRegressor",
+        "RestrictedBoltzmannMachine",
         "SearchCV",
         "TweedieRegressor",
     ),

@@ -1,5 +1,6 @@
 """The scikit-learn face: estimators for pipelines, searches and everything else that takes them."""
 
+from minimand.estimators.boltzmann import DeepBeliefClassifier, RestrictedBoltzmannMachine
 from minimand.estimators.linear import LinearClassifier, LinearRegressor
 from minimand.estimators.network import NetworkClassifier, NetworkRegressor
 from minimand.estimators.path import LinearClassifierCV, LinearRegressorCV
@@ -13,6 +14,7 @@ from minimand.estimators.shorthand import (
 )
 
 __all__ = [
+    "DeepBeliefClassifier",
     "GammaRegressor",
     "HuberRegressor",
     "LinearClassifier",
@@ -23,6 +25,7 @@ __all__ = [
     "NetworkRegressor",
     "PoissonRegressor",
     "QuantileRegressor",
+    "RestrictedBoltzmannMachine",
     "SearchCV",
     "TweedieRegressor",
 ]

@@ -35,6 +35,7 @@ from minimand.schedules import Constant, Schedule
 if TYPE_CHECKING:
     from minimand.data.augmentation import Augmentation
     from minimand.networks import Network as Architecture
+    from minimand.networks.base import Tree
     from minimand.networks.layers import Activation
     from minimand.training import Recipe, Trained
 
@@ -162,7 +163,7 @@ class Network(Estimator):
         weight: Array | None,
         fold: Fold,
         seed: int,
-        past: Trained | None = None,
+        past: Trained | Tree | None = None,
     ) -> Trained:
         wish = Wish(recipe, self._standardised(X), y, fold, seed, weight, past, bool(self.verbose))
         trained = together.trained(wish)

@@ -20,6 +20,7 @@ from minimand.data.splits import Fold
 from minimand.errors import MinimandError
 
 if TYPE_CHECKING:
+    from minimand.networks.base import Tree
     from minimand.training import Recipe, Trained
 
 
@@ -33,7 +34,7 @@ class Wish:
     fold: Fold
     seed: int
     weight: Array | None
-    past: Trained | None = None
+    past: Trained | Tree | None = None
     progress: bool = False
 
     def like(self, other: Wish) -> bool:
@@ -53,7 +54,8 @@ class Wish:
             (len(w.fold.train), len(w.fold.test), w.X.shape[1:], w.y.shape[1:], w.y.dtype)
             for w in (self, other)
         ]
-        return shapes[0] == shapes[1] and len(groups([self.recipe, other.recipe])) == 1
+        alike = shapes[0] == shapes[1] and bool(self.past) == bool(other.past)
+        return alike and len(groups([self.recipe, other.recipe])) == 1
 
 
 def same(one: Recipe, other: Recipe) -> bool:
@@ -153,19 +155,20 @@ def _members(wishes: Sequence[Wish], jobs: int | None) -> list[Trained]:
         if id(wish.y) not in first:
             first[id(wish.y)] = sum(len(block.y) for block in blocks)
             blocks.append(wish)
-    starts = [first[id(wish.y)] for wish in wishes]
+    offsets = [first[id(wish.y)] for wish in wishes]
     weights = [np.ones(len(b.y)) if b.weight is None else b.weight for b in blocks]
     return train_members(
         [wish.recipe for wish in wishes],
         np.concatenate([block.X for block in blocks]),
         np.concatenate([block.y for block in blocks]),
         [
-            Fold(wish.fold.train + start, wish.fold.test + start)
-            for wish, start in zip(wishes, starts, strict=True)
+            Fold(wish.fold.train + offset, wish.fold.test + offset)
+            for wish, offset in zip(wishes, offsets, strict=True)
         ],
         [wish.seed for wish in wishes],
         weight=np.concatenate(weights),
         jobs=jobs,
+        starts=[wish.past for wish in wishes if wish.past],
         budget=Budget(),
         progress=False,
     )

@@ -97,7 +97,8 @@ class RBM(Coder):
                 state = {"chains": ended}
                 second = jnp.broadcast_to(jnp.mean(second), first.shape)
         else:
-            first = self.surprise(params, v, key)
+            bit = jax.random.randint(key, (len(v),), 0, v.shape[1])
+            first = self.surprise(params, v, bit)
             second = jnp.zeros_like(first)
         activities = {"hidden": {ACTIVITY: self.hidden_mean(params, v)}}
         return jnp.stack([first, second], axis=-1), state, activities
@@ -193,10 +194,9 @@ class RBM(Coder):
         v = self.gibbs(params, self.drawn(begun, self.likelihood.response(nothing)), chain, steps)
         return bernoulli(last, self.hidden_mean(params, v))
 
-    def surprise(self, params: Tree, v: Array, key: Array) -> Array:
-        """Minus the log-pseudo-likelihood of rows, with one bit drawn for each, [n]."""
-        n, p = v.shape
-        return -p * self.log_conditional(params, v, jax.random.randint(key, (n,), 0, p))
+    def surprise(self, params: Tree, v: Array, bit: Array) -> Array:
+        """Minus the log-pseudo-likelihood of rows v [n, p], by one bit[n] of each: [n]."""
+        return -v.shape[1] * self.log_conditional(params, v, bit)
 
     def log_conditional(self, params: Tree, v: Array, bit: Array) -> Array:
         """log p(vᵢ | the other units), with i = bit[n] a unit of each row: [n].
@@ -255,12 +255,13 @@ class GaussianRBM(RBM):
         """Visible units of these means and variance 1."""
         return mean + jax.random.normal(key, mean.shape, mean.dtype)
 
-    def surprise(self, params: Tree, v: Array, key: Array) -> Array:
-        """Hyvärinen's score of rows, [n]."""
+    def surprise(self, params: Tree, v: Array, bit: Array) -> Array:
+        """Hyvärinen's score of rows, [n]; there are no bits."""
+        xp = namespace(v)
         kernel, on = params["hidden"]["kernel"], self.hidden_mean(params, v)
         slope = self.visible_mean(params, on) - v
-        bend = (on * (1 - on)) @ jnp.sum(kernel**2, axis=0) - v.shape[1]
-        return 0.5 * jnp.sum(slope**2, axis=-1) + bend
+        bend = (on * (1 - on)) @ xp.sum(kernel**2, axis=0) - v.shape[1]
+        return 0.5 * xp.sum(slope**2, axis=-1) + bend
 
 
 def bernoulli(key: Array, mean: Array) -> Array:
