@@ -405,3 +405,10 @@ def environment() -> dict[str, str]:
 def in_python(code: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", code]
     return subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
+
+
+def test_a_missing_driver_is_named_and_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ArgumentError, match=r"pip install 'psycopg\[binary\]'") as raised:
+        Study(LINE, storage="postgresql://me:secret@127.0.0.1/trials")
+    assert "me:***@127.0.0.1" in str(raised.value) and "secret" not in str(raised.value)

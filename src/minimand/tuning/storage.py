@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sqlite3
 import time
@@ -26,6 +27,13 @@ Place = str | os.PathLike[str] | None
 PATIENCE = 60.0
 """Seconds to wait for a lock on an SQLite file, and for a sign of life from another machine."""
 JOURNALS = (".log", ".journal")
+DRIVERS = {
+    "psycopg": "'psycopg[binary]'",
+    "psycopg2": "psycopg2-binary",
+    "MySQLdb": "mysqlclient",
+    "pymysql": "pymysql",
+}
+"""The package in which a module for a database comes."""
 
 
 def opened(place: Place) -> BaseStorage:
@@ -33,7 +41,8 @@ def opened(place: Place) -> BaseStorage:
 
     Several processes of one machine can share an SQLite file. It is set so that a reader never
     blocks a writer and that writers take turns. For a disk that machines share, give a journal
-    file (its name ends in .log or .journal) or the URL of a PostgreSQL or MySQL server.
+    file (its name ends in .log or .journal) or the URL of a PostgreSQL or MySQL server, for which
+    SQLAlchemy needs a driver: psycopg for postgresql://, pymysql for mysql+pymysql://.
 
     Raises:
         FileError: the file or server cannot be opened.
@@ -85,13 +94,21 @@ def alive(worker: str, signs: Mapping[str, Any]) -> bool:
 
 
 def _database(url: str, options: dict[str, Any]) -> BaseStorage:
+    shown = re.sub(r":[^:@/]*@", ":***@", url)
     try:
         storage = _made(lambda: RDBStorage(url, engine_kwargs=options))
-    except (ImportError, ValueError, sqlalchemy.exc.ArgumentError) as error:
-        raise ArgumentError(f"cannot use the storage '{url}': {error}") from None
+    except ImportError as error:
+        module = getattr(error.__cause__, "name", None) or "of its driver"
+        raise ArgumentError(
+            f"the storage '{shown}' needs the module {module}: pip install "
+            f"{DRIVERS.get(module, module)}, or name another driver in the URL, such as "
+            f"postgresql+psycopg2:// or mysql+pymysql://"
+        ) from None
+    except (ValueError, sqlalchemy.exc.ArgumentError) as error:
+        raise ArgumentError(f"cannot use the storage '{shown}': {error}") from None
     except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise FileError(f"cannot open the storage '{url}' ({reason})") from None
+        raise FileError(f"cannot open the storage '{shown}' ({reason})") from None
     if url.startswith("sqlite"):
         _take_turns(storage.engine)
     cached = _CachedStorage(storage)
