@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from minimand.tuning.basins import restarts, train_restarts
     from minimand.tuning.evaluate import CrossValidation
     from minimand.tuning.found import Found, minimize
+    from minimand.tuning.generations import Raised, evolve
     from minimand.tuning.grid import Searched, grid_search, product_grid
     from minimand.tuning.halving import hyperband, successive_halving
     from minimand.tuning.hypergradients import hypergradient, tuned_by_gradient
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "evaluate": ("CrossValidation",),
+    "generations": ("Raised", "evolve"),
     "grid": ("Searched", "grid_search", "product_grid"),
     "halving": ("hyperband", "successive_halving"),
     "hypergradients": ("hypergradient", "tuned_by_gradient"),
@@ -45,12 +47,14 @@ __all__ = [
     "Int",
     "Outcome",
     "Pretraining",
+    "Raised",
     "Searched",
     "Selected",
     "Study",
     "Trial",
     "Tuned",
     "compare_pretraining",
+    "evolve",
     "grid_search",
     "hyperband",
     "hypergradient",

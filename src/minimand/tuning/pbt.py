@@ -92,7 +92,7 @@ def population_based_training(
     """
     recipes = list(population.recipes)
     epochs = recipes[0].epochs
-    _check(space, epochs, every, share)
+    check(space, epochs, every, share)
     random = np.random.default_rng(seed)
     settings = [{path: float(attrgetter(path)(recipe)) for path in space} for recipe in recipes]
     parents = np.arange(len(recipes))
@@ -144,18 +144,12 @@ def explored(
     return found
 
 
-def _drawn(dimension: Float, random: np.random.Generator) -> float:
-    if dimension.log:
-        return float(np.exp(random.uniform(np.log(dimension.low), np.log(dimension.high))))
-    return float(random.uniform(dimension.low, dimension.high))
+def check(space: Mapping[str, Float], epochs: int, every: int, share: float) -> None:
+    """Refuse exchanges that cannot be, and what cannot change on the way.
 
-
-def _ordered(values: np.ndarray) -> np.ndarray:
-    """Members from best to worst."""
-    return np.argsort(np.where(np.isfinite(values), values, np.inf), kind="stable")
-
-
-def _check(space: Mapping[str, Float], epochs: int, every: int, share: float) -> None:
+    Raises:
+        ArgumentError: see `population_based_training`.
+    """
     if not 1 <= every < epochs:
         raise ArgumentError(f"every is {every}; of {epochs} epochs it must lie in [1, {epochs})")
     if not 0 < share <= 0.5:
@@ -165,3 +159,14 @@ def _check(space: Mapping[str, Float], epochs: int, every: int, share: float) ->
             raise ArgumentTypeError(
                 f"{path} is {dimension!r}; numbers alone can change during a run, so give a Float"
             )
+
+
+def _drawn(dimension: Float, random: np.random.Generator) -> float:
+    if dimension.log:
+        return float(np.exp(random.uniform(np.log(dimension.low), np.log(dimension.high))))
+    return float(random.uniform(dimension.low, dimension.high))
+
+
+def _ordered(values: np.ndarray) -> np.ndarray:
+    """Members from best to worst."""
+    return np.argsort(np.where(np.isfinite(values), values, np.inf), kind="stable")

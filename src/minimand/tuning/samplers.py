@@ -37,7 +37,7 @@ class Proposer:
     """
 
     def __init__(self, sampler: Any, space: dict[str, Dimension], seed: int) -> None:
-        if not isinstance(sampler, (str, BaseSampler)):
+        if not isinstance(sampler, (str, BaseSampler)) and not callable(sampler):
             raise ArgumentTypeError(f"sampler must be a name or one of Optuna's, not {sampler!r}")
         if isinstance(sampler, str) and sampler not in (known := {*PLANS, *SAMPLERS}):
             raise unknown("sampler", sampler, known)
@@ -47,17 +47,19 @@ class Proposer:
                 f"sampler '{sampler}' needs the package {needed}; install it, or choose 'tpe'"
             )
         self._sampler, self._space, self._seed = sampler, space, seed
-        plan = PLANS.get(sampler) if isinstance(sampler, str) else None
-        self._plan = plan(space, seed) if plan else None
+        self._plan: Plan | None = sampler if callable(sampler) else None
+        if isinstance(sampler, str) and sampler in PLANS:
+            self._plan = PLANS[sampler](space, seed)
         self._last: tuple[tuple[int, int], BaseSampler] | None = None
 
     def sampler(self, number: int, draw: int = 0) -> BaseSampler:
         """The sampler for trial `number`."""
-        if not isinstance(self._sampler, str):
+        if isinstance(self._sampler, BaseSampler):
             return self._sampler
         if self._last is None or self._last[0] != (number, draw):
             seeds = np.random.SeedSequence([self._seed, number, draw])
-            made = SAMPLERS.get(self._sampler, _random)(int(seeds.generate_state(1)[0]))
+            make = _random if self._plan else SAMPLERS[self._sampler]
+            made = make(int(seeds.generate_state(1)[0]))
             self._last = (number, draw), made
         return self._last[1]
 
@@ -70,7 +72,7 @@ class Proposer:
         not got theirs yet.
         """
         if self._plan is not None:
-            return self._plan(trial.number, tried, ahead)
+            return self._plan(study, trial.number, tried, ahead)
         proposal: Stored = {}
         for draw in range(DRAWS):
             proposal = drawn(self.sampler(trial.number, draw), study, trial, self._space)
@@ -113,15 +115,18 @@ def text_of(stored: Stored) -> str:
     return json.dumps(stored, sort_keys=True)
 
 
-Plan = Callable[[int, set[str], int], Stored | None]
-"""The number of a trial, what is tried, and how many are ahead; the setting comes out."""
+Plan = Callable[[optuna.Study, int, set[str], int], Stored | None]
+"""The study, the number of a trial, what is tried, and how many are ahead; the setting comes out.
+
+None means that there is no more for now.
+"""
 
 
 def _grid(space: Space, seed: int) -> Plan:
     """The points that no trial has; those ahead are left the first of these."""
     points = [_stored(space, setting) for setting in grid(space)]
 
-    def plan(number: int, tried: set[str], ahead: int) -> Stored | None:
+    def plan(study: optuna.Study, number: int, tried: set[str], ahead: int) -> Stored | None:
         free = [point for point in points if text_of(point) not in tried]
         return free[ahead] if ahead < len(free) else None
 
@@ -132,7 +137,7 @@ def _sobol(space: Space, seed: int) -> Plan:
     """Point `number` of Sobol's sequence, scrambled by the seed."""
     from scipy.stats.qmc import Sobol
 
-    def plan(number: int, tried: set[str], ahead: int) -> Stored | None:
+    def plan(study: optuna.Study, number: int, tried: set[str], ahead: int) -> Stored | None:
         sequence = Sobol(len(space), rng=np.random.default_rng(seed))
         if number:
             sequence.fast_forward(number)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from minimand.budget import Budget
@@ -40,7 +41,8 @@ class Study:
     already goes on. If its space has changed since, its trials are copied into a successor, which
     the name means from then on; trials outside the new space stay behind in the old one.
 
-    `sampler` is "grid", "random", "sobol", "tpe", "gp", "cma-es" or a sampler of Optuna.
+    `sampler` is "grid", "random", "sobol", "tpe", "gp", "cma-es", a sampler of Optuna, or a plan of
+    your own (see `minimand.tuning.samplers.Plan`).
 
     >>> from minimand.tuning.space import Float
     >>> study = Study({"x": Float(-1.0, 1.0)}, sampler="grid")
@@ -220,6 +222,11 @@ class Study:
         return min(done, key=lambda trial: sign * trial.value)
 
     @property
+    def running(self) -> int:
+        """How many trials are in the hands of workers."""
+        return sum(t.state == TrialState.RUNNING for t in self._ledger.trials())
+
+    @property
     def elsewhere(self) -> bool:
         """Whether trials are in the hands of other workers, or were when these died."""
         open_ = (TrialState.RUNNING, TrialState.WAITING)
@@ -287,6 +294,6 @@ class Study:
 
 
 def _reopened(space: Space, name: str, options: dict[str, Any]) -> Study:
-    if not isinstance(options["sampler"], str):
+    if isinstance(options["sampler"], BaseSampler):
         options["sampler"].reseed_rng()  # or all workers would draw the same
     return Study(space, name=name, **options)
