@@ -12,11 +12,20 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from sklearn.datasets import load_diabetes
+from sklearn.datasets import load_diabetes, load_iris
 from sklearn.metrics import r2_score
 
 from minimand import cli
+from minimand.budget import Budget
+from minimand.data.splits import folds_of
 from minimand.fitting import tuned
+from minimand.losses import CrossEntropy
+from minimand.metrics import Accuracy
+from minimand.networks import MLP
+from minimand.optimizers import SGD
+from minimand.training import Recipe
+from minimand.tuning import Choice, CrossValidation, Float, Study
+from minimand.tuning.progress import Progress
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -143,19 +152,26 @@ def test_a_time_span_that_is_none_is_refused(text: str) -> None:
 
 
 def test_the_progress_line_counts_what_was_lost() -> None:
-    from minimand.budget import Budget
-    from minimand.metrics import Metric
-    from minimand.tuning.space import Float
-    from minimand.tuning.study import Study
-
-    lines: list[str] = []
     study = Study({"x": Float(0.0, 1.0)}, sampler="random", direction="maximize")
-    progress = tuned.Progress(Metric.parse("accuracy"), 2, 4, Budget(), lines.append, every=0.0)
+    progress = Progress(study, Accuracy(), folds=2, trials=4, watch=Budget())
     results = [([0.5, 0.7], "done"), ((), "pruned"), ((), "failed"), ([0.9, 0.9], "done")]
+    assert progress.line() == "  0 of 4 trials; 0 members alive"
+    lines = []
     for one, (scores, state) in zip(study.ask(4), results, strict=True):
         study.tell(one, scores, state=state)  # type: ignore[arg-type]
-        progress(study, study.trials[-1])
+        lines.append(progress.line())
     # 12.706 √((1/2 + 1/1) 0.02), by Student's t with one degree of freedom
-    assert "1 of 4 trials, best accuracy 0.6 ± 2.2;" in lines[0]
+    assert "1 of 4 trials, best accuracy 0.6 ± 2.2; 6 members alive, " in lines[0]
     assert "4 of 4 trials (1 pruned, 1 failed), best accuracy 0.9 ± 0;" in lines[3]
-    assert lines[3].endswith("about 0 s left")
+    assert re.search(r"; \S+ runs a second, about 0 s left$", lines[3])
+
+
+def test_members_that_train_are_counted() -> None:
+    X, y = load_iris(return_X_y=True)
+    rates = Choice(1e-3, 1e30)
+    recipe = Recipe(MLP(hidden=(4,), outputs=3), CrossEntropy(), SGD(), epochs=3)
+    found: list[int] = []
+    folds = folds_of(2, X, y, "multiclass")
+    validated = CrossValidation(recipe, X, y, folds, pulse=found.append)
+    validated([{"optimizer.learning_rate": rate} for rate in rates.options])
+    assert found[-1] == 2  # the other two broke

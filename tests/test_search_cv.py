@@ -28,6 +28,7 @@ from minimand.estimators import (
 )
 from minimand.estimators import together as members
 from minimand.tuning.space import Choice, Float
+from minimand.tuning.trial import STATES
 
 FLOWERS = load_iris(return_X_y=True)
 STRENGTHS = {"penalty__strength": [1e-4, 1e-2, 1.0]}
@@ -84,7 +85,7 @@ def test_networks_trained_together_score_as_if_trained_alone(
     programs = []
     each = members._members
     monkeypatch.setattr(
-        members, "_members", lambda wishes, jobs: programs.append(len(wishes)) or each(wishes, jobs)
+        members, "_members", lambda wishes: programs.append(len(wishes)) or each(wishes)
     )
     search = SearchCV(model, space, sampler="grid", cv=3, seeds=0, refit=False).fit(X, y)
     assert sum(programs) == 6
@@ -93,6 +94,43 @@ def test_networks_trained_together_score_as_if_trained_alone(
         ours = [search.cv_results_[f"split{k}_test_score"][row] for k in range(3)]
         assert np.allclose(ours, alone, rtol=1e-5, atol=1e-5)
     assert np.all(search.cv_results_["mean_fit_time"] > 0.001)
+
+
+def test_pruned_networks_score_as_those_that_were_trained_so_long() -> None:
+    model = NetworkClassifier((4,), max_iter=9, random_state=0, batch_size=50)
+    space = {"learning_rate": [1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 2e-2, 3e-2, 0.1, 0.3]}
+    options: dict[str, Any] = {"sampler": "grid", "cv": 3, "seeds": 0, "refit": False}
+    search = SearchCV(model, space, pruning="halving", **options).fit(*FLOWERS)
+    trials = search.study_.trials
+    ended = {state: {t.curve[-1][0] for t in trials if t.state == state} for state in STATES}
+    assert ended == {"done": {9}, "pruned": {3}, "failed": set()}
+    assert search.selected_.trial.state == "done"
+    short = SearchCV(clone(model).set_params(max_iter=3), space, **options).fit(*FLOWERS)
+    for row, trial in enumerate(trials):
+        columns = [f"split{k}_test_score" for k in range(3)]
+        assert trial.scores.tolist() == [search.cv_results_[c][row] for c in columns]
+        if trial.state == "pruned":
+            assert trial.scores.tolist() == [short.cv_results_[c][row] for c in columns]
+
+
+def test_a_pruned_search_goes_on_with_its_rows(tmp_path: Path) -> None:
+    model = NetworkClassifier((4,), max_iter=3, random_state=0, batch_size=50)
+    space = {"learning_rate": loguniform(1e-4, 1)}
+    options: dict[str, Any] = {"pruning": "asha", "cv": 3, "seeds": 0, "refit": False}
+    first, second = (
+        SearchCV(model, space, trials=n, storage=tmp_path / "a.db", **options).fit(*FLOWERS)
+        for n in (4, 6)
+    )
+    column = "mean_test_score"
+    assert np.array_equal(second.cv_results_[column][:4], first.cv_results_[column])
+    assert len(second.cv_results_[column]) == 6
+
+
+def test_what_is_no_network_cannot_be_pruned() -> None:
+    with pytest.raises(ArgumentError, match="LinearClassifier is none"):
+        SearchCV(LinearClassifier(), STRENGTHS, pruning="halving").fit(*FLOWERS)
+    with pytest.raises(ArgumentError, match="did you mean 'halving'"):
+        SearchCV(NetworkClassifier(), {"learning_rate": [0.1]}, pruning="halfing").fit(*FLOWERS)
 
 
 def test_a_network_that_diverges_loses_without_harm_to_the_others() -> None:

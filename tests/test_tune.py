@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,8 @@ from minimand.metrics import RMSE, Accuracy
 from minimand.networks import MLP, Linear
 from minimand.optimizers import SGD, Adam
 from minimand.training import Recipe, train_members
-from minimand.tuning import Choice, Float, tune
+from minimand.tuning import Choice, Float, Int, tune
 from minimand.tuning.evaluate import CrossValidation
-from minimand.tuning.pruning import ByFolds
 from minimand.tuning.space import applied
 
 WINE, KINDS = (values[:176] for values in load_wine(return_X_y=True))
@@ -104,13 +104,17 @@ def test_rows_of_weight_zero_do_not_matter() -> None:
 
 def test_settings_pruned_by_epochs_watch_what_whole_runs_watch() -> None:
     validated = CrossValidation(CLASSIFIER, WINE, KINDS, WINE_FOLDS, Accuracy())
-    runs = ByFolds(validated, RATES, seed=3)
-    curves = [runs([0, 1], 2), runs([1], 6)]
-    whole = validated.trained([(applied(CLASSIFIER, RATES[1]), 3, fold) for fold in range(4)])
-    for epoch, (_, value) in zip((2, 6), (curves[0][1][0], curves[1][0][0]), strict=True):
+    runs = validated.start(RATES, seed=3)
+    curves = [runs([0, 1], 2), runs([1], 10)]
+    short, whole = (
+        validated.trained([(replace(applied(CLASSIFIER, rate), epochs=n), 3, k) for k in range(4)])
+        for rate, n in zip(RATES, (2, 10), strict=True)
+    )
+    for epoch, (_, value) in zip((2, 10), (curves[0][1][0], curves[1][0][0]), strict=True):
         wanted = np.mean([one.history["validation"][epoch - 1] for one in whole])
         assert value == pytest.approx(wanted, rel=1e-6)
-    assert list(runs.scores()) == [1]
+    for networks, scores in zip((short, whole), runs.scores(), strict=True):
+        assert scores.tolist() == [validated.judged(one, k) for k, one in enumerate(networks)]
 
 
 def test_without_a_space_the_cards_say_what_to_try() -> None:
@@ -139,8 +143,20 @@ def test_pruned_trials_end_early_and_the_finishers_have_scores(pruning: Any) -> 
     last = {state: set[float]() for state in states}
     for trial in found.study.trials:
         last[trial.state].add(trial.curve[-1][0])
-        assert (trial.scores.size == 3) == (trial.state == "done")
+        assert trial.scores.size == 3
     assert last["done"] == {10} and max(last["pruned"]) < 10
+    for trial, stored in zip(found.study.trials, found.study.optuna.trials, strict=True):
+        assert stored.value == trial.value  # by which the sampler ranks those that left
+
+
+def test_two_processes_prune_together(capsys: pytest.CaptureFixture[str]) -> None:
+    """In memory: the study moves to a file for as long as others work on it."""
+    shared = {"executor": "processes", "jobs": 2, "progress": True}
+    recipe = Recipe(Linear(outputs=3), CrossEntropy(), batch_size=32, epochs=3)
+    found = tune(WINE, KINDS, recipe, SPACE, trials=6, cv=2, seeds=[1], pruning="asha", **shared)  # type: ignore[arg-type]
+    assert [trial.number for trial in found.study.trials] == list(range(6))
+    assert {trial.state for trial in found.study.trials} == {"done", "pruned"}
+    assert "of 6 trials" in capsys.readouterr().out
 
 
 def test_a_stored_study_goes_on_where_it_stopped(tmp_path: Path) -> None:
@@ -180,6 +196,7 @@ def test_choices_of_parts_are_searched_with_their_own_numbers() -> None:
     ("options", "error", "text"),
     [
         ({"pruning": "halved"}, ArgumentError, "did you mean 'halving'"),
+        ({"pruning": "asha", "space": {"epochs": Int(1, 9)}}, ArgumentError, "take 'epochs' out"),
         ({"metric": "acuracy"}, ArgumentError, "did you mean 'Accuracy'"),
         ({"metric": "rmse"}, DataError, "the metric"),
         ({"sampler": "tpee"}, ArgumentError, "did you mean 'tpe'"),

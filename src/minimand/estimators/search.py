@@ -5,38 +5,39 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from joblib import (  # type: ignore[import-untyped, unused-ignore]
     effective_n_jobs,
     parallel_config,
 )
-from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils import check_random_state
-from sklearn.utils.metaestimators import _safe_split
-from sklearn.utils.validation import _check_method_params
 
 from minimand.arrays import Array
 from minimand.budget import Budget
 from minimand.data.splits import Fold
 from minimand.errors import ArgumentError
 from minimand.estimators.network import Network
-from minimand.estimators.together import Wish, giving, noting, together
+from minimand.estimators.together import Place, Wish, giving, populations, together, wishes
 
 if TYPE_CHECKING:
+    from minimand.training import Trained
+    from minimand.tuning.pruning import ByFolds
     from minimand.tuning.selection import Selected
     from minimand.tuning.study import Study
-    from minimand.tuning.trial import Asked
+    from minimand.tuning.trial import Asked, Outcome
 
 BATCH = 16
 """How many settings of a network are proposed and trained together."""
 Results = Mapping[str, Any]
 Evaluate = Callable[[Sequence[Mapping[str, Any]]], Results]
+Outcomes = Callable[[Sequence[Mapping[str, Any]]], "Sequence[Outcome]"]
 
 
 class SearchCV(BaseSearchCV):  # type: ignore[misc]
@@ -58,6 +59,8 @@ class SearchCV(BaseSearchCV):  # type: ignore[misc]
             to SciPy's `uniform`, `loguniform` or `randint`.
         sampler: "tpe", "random", "sobol", "grid", "gp", "cma-es", or a sampler of Optuna.
         trials: how many settings in all.
+        pruning: end poor settings of a network after few epochs, by successive halving, by
+            Hyperband, or by ASHA; the table shows what they were worth then.
         seeds: with how many fresh seeds the finalists run again, if the estimator has a
             `random_state`; 0: none.
         budget: seconds after which the search ends with what it has. Ctrl-C does the same.
@@ -89,6 +92,7 @@ class SearchCV(BaseSearchCV):  # type: ignore[misc]
         *,
         sampler: Any = "tpe",
         trials: int = 64,
+        pruning: Literal[None, "halving", "hyperband", "asha"] = None,
         seeds: int = 3,
         budget: float | None = None,
         storage: Any = None,
@@ -117,6 +121,7 @@ class SearchCV(BaseSearchCV):  # type: ignore[misc]
         self.space = space
         self.sampler = sampler
         self.trials = trials
+        self.pruning = pruning
         self.seeds = seeds
         self.budget = budget
         self.storage = storage
@@ -149,10 +154,14 @@ class SearchCV(BaseSearchCV):  # type: ignore[misc]
         return state
 
     @property
+    def _last(self) -> Any:
+        """The estimator at the end of a pipeline, or else the only one."""
+        return getattr(self.estimator, "_final_estimator", self.estimator)
+
+    @property
     def _networks(self) -> bool:
         """Whether settings can be trained together."""
-        last = getattr(self.estimator, "_final_estimator", self.estimator)
-        return isinstance(last, Network)
+        return isinstance(self._last, Network)
 
     def _get_routed_params_for_fit(self, params: Any) -> Any:
         routed = super()._get_routed_params_for_fit(params)
@@ -184,7 +193,11 @@ class SearchCV(BaseSearchCV):  # type: ignore[misc]
             direction="maximize",
             seed=seed,
         )
-        run.known = [(t.number, dict(t.setting), t.scores) for t in study.trials]
+        run.known = [
+            (t.number, dict(t.setting), t.scores)
+            for t in study.trials
+            if len(t.scores) == len(run.folds)
+        ]
         self._fill(study, evaluate_candidates)
         names = [name for name in self.estimator.get_params() if _is_seed(name)]
         again = bool(fresh and names and not set(names) & set(self.space))
@@ -205,17 +218,17 @@ class SearchCV(BaseSearchCV):  # type: ignore[misc]
     def _fill(self, study: Study, evaluate_candidates: Evaluate) -> None:
         """Ask, fit and tell until the study has its trials, or the budget is spent."""
         run = self._run
-        batch = BATCH if self._networks else effective_n_jobs(self.n_jobs)
+        outcomes, batch = self._evaluation(study, evaluate_candidates)
         with Budget(self.budget) as budget:
             while asked := study.ask(batch, limit=self.trials):
                 try:
-                    scores = self._tried(asked, evaluate_candidates)
+                    found = self._tried(asked, outcomes)
                 except BaseException:
                     for one in asked:
                         study.release(one)
                     raise
-                for one, values in zip(asked, scores, strict=True):
-                    study.tell(one, values)
+                for one, outcome in zip(asked, found, strict=True):
+                    study.tell(one, *outcome)
                 if budget.spent():
                     break
         if not run.numbers:  # scikit-learn needs one at least, so the last comes first again
@@ -223,25 +236,77 @@ class SearchCV(BaseSearchCV):  # type: ignore[misc]
             run.numbers = [number]
             self._scores([setting], evaluate_candidates)
 
-    def _tried(self, asked: Sequence[Asked], evaluate_candidates: Evaluate) -> Array:
-        """[settings, folds] scores; where nothing at all could be fitted, `error_score`."""
+    def _evaluation(self, study: Study, evaluate: Evaluate) -> tuple[Outcomes, int]:
+        """(what gives the outcome of each setting, how many settings it takes at a time)."""
+        from minimand.tuning.pruning import pruned
+        from minimand.tuning.trial import Outcome
+
+        if self.pruning is None:
+            batch = BATCH if self._networks else effective_n_jobs(self.n_jobs)
+            return lambda settings: list(map(Outcome, self._scores(settings, evaluate))), batch
+        if not self._networks:
+            raise ArgumentError(
+                f"pruning='{self.pruning}' ends networks after few epochs, and "
+                f"{type(self._last).__name__} is none; leave pruning out"
+            )
+        start = partial(self._start, evaluate=evaluate)
+        return pruned(self.pruning, start, self._last.max_iter, study, BATCH)
+
+    def _tried(self, asked: Sequence[Asked], outcomes: Outcomes) -> Sequence[Outcome]:
+        """What came of each; where nothing at all could be fitted, `error_score`."""
+        from minimand.tuning.trial import Outcome
+
         run, settings = self._run, [dict(one.setting) for one in asked]
         try:
-            scores = self._scores(settings, evaluate_candidates)
+            found = outcomes(settings)
         except ValueError as error:
             if not run.numbers or "fits failed" not in str(error):
                 raise
             warnings.warn(str(error), FitFailedWarning, stacklevel=2)
-            scores = np.full((len(asked), len(run.folds)), float(self.error_score))
-            run.known += [(a.number, s, v) for a, s, v in zip(asked, settings, scores, strict=True)]
-        else:
-            run.numbers += [one.number for one in asked]
-        return scores
+            scores = np.full(len(run.folds), float(self.error_score))
+            run.known += [(a.number, s, scores) for a, s in zip(asked, settings, strict=True)]
+            return [Outcome(scores)] * len(asked)
+        run.numbers += [one.number for one in asked]
+        return found
 
     def _scores(self, settings: Sequence[Mapping[str, Any]], evaluate: Evaluate) -> Array:
-        """[settings, folds] test scores, by the metric of `refit` if there are several."""
+        """[settings, folds] test scores, networks trained together."""
+        if not self._networks:
+            return self._judged(settings, evaluate)
+        _, wanted = self._wishes(settings)
+        ready = together(wanted, self.n_jobs)
+        return self._judged(settings, evaluate, list(zip(wanted, ready, strict=True)))
+
+    def _start(self, settings: Sequence[Mapping[str, Any]], evaluate: Evaluate) -> ByFolds:
+        """The networks of these settings, to be trained epoch by epoch."""
+        from minimand.tuning.pruning import ByFolds
+
+        places, wanted = self._wishes(settings)
+        parts = [
+            (population, [places[number] for number in group])
+            for population, group in populations(wanted, self.n_jobs)
+        ]
+
+        def score(networks: Mapping[Place, Trained]) -> Array:
+            ready = [networks.get(place) for place in places]
+            return self._judged(settings, evaluate, list(zip(wanted, ready, strict=True)))
+
+        return ByFolds(len(settings), len(self._run.folds), parts, score)
+
+    def _judged(
+        self,
+        settings: Sequence[Mapping[str, Any]],
+        evaluate: Evaluate,
+        networks: Sequence[tuple[Wish, Trained | None]] = (),
+    ) -> Array:
+        """[settings, folds] test scores, by the metric of `refit` if there are several.
+
+        `networks` are ready when their estimators are fitted.
+        """
         run = self._run
-        with self._trained(settings):
+        if networks:
+            run.share = (time.perf_counter() - run.begun) / (len(settings) * len(run.folds))
+        with giving(networks):
             results = evaluate(settings)
         if run.shown is not None:
             results = run.again
@@ -250,23 +315,11 @@ class SearchCV(BaseSearchCV):  # type: ignore[misc]
         folds = [results[f"split{k}_test_{metric}"] for k in range(len(run.folds))]
         return np.column_stack(folds)[-len(settings) :]
 
-    def _trained(self, settings: Sequence[Mapping[str, Any]]) -> AbstractContextManager[None]:
-        """Inside, the networks of these settings are ready when they are fitted."""
-        run, wishes = self._run, list[Wish]()
-        if not self._networks:
-            return nullcontext()
-        begun = time.perf_counter()
-        with noting(wishes):
-            for setting in settings:
-                for fold in run.folds:
-                    one = clone(self.estimator).set_params(**clone(setting, safe=False))
-                    X, y = _safe_split(one, run.X, run.y, fold.train)
-                    params = _check_method_params(run.X, params=run.params, indices=fold.train)
-                    with suppress(Exception):  # it will be raised again where it counts
-                        one.fit(X, y, **params)
-        pairs = list(zip(wishes, together(wishes, self.n_jobs), strict=True))
-        run.share = (time.perf_counter() - begun) / (len(settings) * len(run.folds))
-        return giving(pairs)
+    def _wishes(self, settings: Sequence[Mapping[str, Any]]) -> tuple[list[Place], list[Wish]]:
+        """The networks that these settings need, each with its setting and its fold."""
+        run = self._run
+        run.begun = time.perf_counter()
+        return wishes(self.estimator, settings, run.X, run.y, run.folds, run.params)
 
     def _format_results(
         self, candidate_params: Any, n_splits: int, out: Any, more_results: Any = None
@@ -310,6 +363,7 @@ class _Run:
     numbers: list[int] = field(default_factory=list)
     shown: int | None = None
     again: Results = field(default_factory=dict)
+    begun: float = 0.0
     share: float = 0.0
     timed: int = 0
 

@@ -6,13 +6,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.base import clone
+from sklearn.utils.metaestimators import _safe_split
+from sklearn.utils.validation import _check_method_params
 
 from minimand.arrays import Array
 from minimand.budget import Budget
@@ -22,6 +25,10 @@ from minimand.errors import MinimandError
 if TYPE_CHECKING:
     from minimand.networks.base import Tree
     from minimand.training import Recipe, Trained
+    from minimand.training.population import Population
+
+Place = tuple[int, int]
+"""The numbers of a setting and of a fold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,9 +128,68 @@ def alone(wish: Wish) -> Trained:
     return found
 
 
+def wishes(
+    estimator: Any,
+    settings: Sequence[Mapping[str, Any]],
+    X: Any,
+    y: Any,
+    folds: Sequence[Fold],
+    params: Mapping[str, Any],
+) -> tuple[list[Place], list[Wish]]:
+    """What an estimator wishes for, with every setting on every fold; `params` are those of fit."""
+    places: list[Place] = []
+    found: list[Wish] = []
+    with noting(found):
+        for number, setting in enumerate(settings):
+            for place, fold in enumerate(folds):
+                one = clone(estimator).set_params(**clone(setting, safe=False))
+                rows = _safe_split(one, X, y, fold.train)
+                own = _check_method_params(X, params=params, indices=fold.train)
+                with suppress(Exception):  # it will be raised again where it counts
+                    one.fit(*rows, **own)
+                places += [(number, place)] * (len(found) - len(places))
+    return places, found
+
+
 def together(wishes: Sequence[Wish], jobs: int | None = None) -> list[Trained | None]:
-    """All networks, those that can share a program as members of one; None where that failed."""
+    """All networks, those that can share a program as members of one; None where that failed.
+
+    The budget is not entered, so that Ctrl-C reaches who searches, and nobody ends half trained.
+    """
+    from minimand.training import train_members
+
     found: list[Trained | None] = [None] * len(wishes)
+    for group in _groups(wishes):
+        with suppress(MinimandError):  # each estimator will hear of it when it trains alone
+            own = [wishes[number] for number in group]
+            starts = [wish.past for wish in own if wish.past]
+            trained = train_members(
+                **_members(own), jobs=jobs, starts=starts, budget=Budget(), progress=False
+            )
+            for number, member in zip(group, trained, strict=True):
+                found[number] = member
+    return found
+
+
+def populations(
+    wishes: Sequence[Wish], jobs: int | None = None
+) -> Iterator[tuple[Population, list[int]]]:
+    """Those that can share a program, as a population, and which they are; none if that failed.
+
+    A network that begins from given parameters is left out: it will train alone, to the end.
+    """
+    from minimand.training.population import Population
+
+    for group in _groups(wishes):
+        if wishes[group[0]].past:
+            continue
+        with suppress(MinimandError):
+            members = _members([wishes[number] for number in group])
+            yield Population(**members, jobs=jobs), group
+
+
+def _groups(wishes: Sequence[Wish]) -> list[list[int]]:
+    """Which wishes can share a program."""
     groups: list[list[int]] = []
     for number, wish in enumerate(wishes):
         near = (group for group in groups if wishes[group[0]].shares(wish))
@@ -132,23 +198,11 @@ def together(wishes: Sequence[Wish], jobs: int | None = None) -> list[Trained | 
             groups.append([number])
         else:
             group.append(number)
-    for group in groups:
-        try:
-            members = _members([wishes[number] for number in group], jobs)
-        except MinimandError:  # each estimator will hear of it when it trains alone
-            continue
-        for number, member in zip(group, members, strict=True):
-            found[number] = member
-    return found
+    return groups
 
 
-def _members(wishes: Sequence[Wish], jobs: int | None) -> list[Trained]:
-    """Members of one program; rows that several have in common are there once.
-
-    The budget is not entered, so that Ctrl-C reaches who searches, and nobody ends half trained.
-    """
-    from minimand.training import train_members
-
+def _members(wishes: Sequence[Wish]) -> dict[str, Any]:
+    """Members of one program; rows that several have in common are there once."""
     first: dict[int, int] = {}
     blocks: list[Wish] = []
     for wish in wishes:
@@ -157,21 +211,17 @@ def _members(wishes: Sequence[Wish], jobs: int | None) -> list[Trained]:
             blocks.append(wish)
     offsets = [first[id(wish.y)] for wish in wishes]
     weights = [np.ones(len(b.y)) if b.weight is None else b.weight for b in blocks]
-    return train_members(
-        [wish.recipe for wish in wishes],
-        np.concatenate([block.X for block in blocks]),
-        np.concatenate([block.y for block in blocks]),
-        [
+    return {
+        "recipes": [wish.recipe for wish in wishes],
+        "X": np.concatenate([block.X for block in blocks]),
+        "y": np.concatenate([block.y for block in blocks]),
+        "folds": [
             Fold(wish.fold.train + offset, wish.fold.test + offset)
             for wish, offset in zip(wishes, offsets, strict=True)
         ],
-        [wish.seed for wish in wishes],
-        weight=np.concatenate(weights),
-        jobs=jobs,
-        starts=[wish.past for wish in wishes if wish.past],
-        budget=Budget(),
-        progress=False,
-    )
+        "seeds": [wish.seed for wish in wishes],
+        "weight": np.concatenate(weights),
+    }
 
 
 @contextmanager

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import platform
-import sys
-import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,9 +19,8 @@ from minimand.fitting.study import Say
 from minimand.metrics import DEFAULT, Metric
 from minimand.networks.base import Tree
 from minimand.report.study_page import study_page
-from minimand.tuning import Study, Trial, Tuned, tune
+from minimand.tuning import Study, Tuned, tune
 from minimand.tuning.evaluate import Scale
-from minimand.tuning.interval import interval
 from minimand.tuning.space import label
 
 UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
@@ -78,7 +75,6 @@ def search(
     for note in features.notes:
         say(note)
     say(f"Searching by {chosen.name} on {folds} folds, {X.shape[1]} encoded columns.")
-    progress = Progress(chosen, folds, trials, watch, say)
     found = tune(
         X,
         np.asarray(target.to_list()),
@@ -86,7 +82,7 @@ def search(
         cv=folds,
         trials=trials,
         budget=watch,
-        listeners=[progress],
+        progress=True,
         **options,
     )
     labels = TargetEncoder.fit(target, task)
@@ -142,53 +138,3 @@ def trials_table(study: Study) -> pl.DataFrame:
         row |= {f"score {k}": float(score) for k, score in enumerate(trial.scores, 1)}
         rows.append(row | {"seconds": trial.seconds, "reason": trial.reason})
     return pl.from_dicts(rows, infer_schema_length=None)
-
-
-@dataclass
-class Progress:
-    """Says about once a second how the search stands; on a terminal in a single line."""
-
-    metric: Metric
-    folds: int
-    trials: int
-    watch: Budget
-    say: Say
-    every: float = 1.0
-    _begun: float = field(default_factory=time.time)
-    _said: float = 0.0
-    _told: int = 0
-
-    def __call__(self, study: Study, trial: Trial) -> None:
-        """A trial has finished."""
-        now, count = time.time(), len(study.trials)
-        whole = count >= self.trials
-        if count == self._told or (not whole and now < self._said + self.every):
-            return
-        self._said, self._told = now, count
-        if sys.stdout.isatty():
-            print(f"\r{self.line(study)}\033[K", end="\n" if whole else "", flush=True)
-        else:
-            self.say(self.line(study))
-
-    def line(self, study: Study) -> str:
-        """Trials, the best and its interval, runs a second, and the time that is left."""
-        trials = study.trials
-        done = [t for t in trials if t.state == "done"]
-        lost = ", ".join(
-            f"{count} {state}"
-            for state in ("pruned", "failed")
-            if (count := sum(t.state == state for t in trials))
-        )
-        best = ""
-        if done:
-            leader = study.best
-            best = f", best {self.metric.name} {interval(leader.scores, 1 / (self.folds - 1))}"
-        spent = max(time.time() - self._begun, 1e-9)
-        fresh = sum(trial.started >= self._begun for trial in trials)
-        left = (self.trials - len(trials)) * spent / max(fresh, 1)
-        if self.watch.seconds is not None:
-            left = min(left, self.watch.seconds - self.watch.elapsed())
-        return (
-            f"  {len(trials)} of {self.trials} trials{lost and f' ({lost})'}{best}; "
-            f"{fresh * self.folds / spent:.3g} runs a second, about {max(left, 0):.0f} s left"
-        )

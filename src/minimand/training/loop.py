@@ -212,6 +212,7 @@ def run(
                 epochs=recipes[0].epochs,
                 seconds=now - begun,
                 examples_per_second=rows.rows * (ahead - first) / steps / (now - begun),
+                alive=int(np.sum(np.asarray(state.status) == RUNNING)),
                 lines=medians(np.asarray(state.history), done // steps, ahead // steps),
             )
             for listener in (draw, *listeners):

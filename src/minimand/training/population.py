@@ -81,10 +81,14 @@ class Population:
 
     @property
     def values(self) -> np.ndarray:
-        """[K]: what is watched after the last epoch of each member; less is better, else ∞."""
+        """[K]: what is watched after the last epoch of each member; less is better, else ∞.
+
+        A member that watches no rows is worth its training loss.
+        """
         ended = np.maximum(np.asarray(self._state.epoch) - 1, 0)
         last = self.history[np.arange(len(ended)), ended]
-        watched = np.where(np.isnan(last[:, 1]), last[:, 0], last[:, 1])
+        watches = np.any(self._rows.members.validation.weight, axis=1)
+        watched = np.where(watches, last[:, 1], last[:, 0])
         broken = np.isnan(watched) | (np.asarray(self._state.status) > EARLY)
         values: np.ndarray = np.where(broken, np.inf, watched)
         return values

@@ -16,8 +16,8 @@ import numpy as np
 class Event:
     """What the host sees between two chunks of a run.
 
-    `lines` are (epoch, training loss, validation loss) of the epochs that ended since the last
-    event, medians over the members whose losses are finite.
+    `alive` is how many members have not ended. `lines` are (epoch, training loss, validation loss)
+    of the epochs that ended since the last event, medians over the members whose losses are finite.
     """
 
     step: int
@@ -26,6 +26,7 @@ class Event:
     epochs: int
     seconds: float
     examples_per_second: float
+    alive: int
     lines: Sequence[tuple[int, float, float]]
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -18,6 +18,8 @@ from minimand.metrics import Metric
 from minimand.training import Recipe, Trained, train_members
 from minimand.training.population import Population
 from minimand.training.watching import measured
+from minimand.tuning.progress import Pulse, unheard
+from minimand.tuning.pruning import ByFolds, Place
 from minimand.tuning.space import Setting, applied, groups
 
 
@@ -64,6 +66,7 @@ class CrossValidation:
         weight: [n] weights of the rows.
         validation: the share of the training rows to watch; 0: none, every epoch is run.
         jobs: how many members train at a time on a CPU; by default as many as there are cores.
+        pulse: hears about twice a second how many members are alive.
     """
 
     recipe: Recipe
@@ -74,6 +77,7 @@ class CrossValidation:
     weight: Array | None = None
     validation: float = 0.1
     jobs: int | None = None
+    pulse: Pulse = unheard
 
     def __call__(
         self, settings: Sequence[Setting], seeds: Sequence[int] = (0,)
@@ -89,6 +93,20 @@ class CrossValidation:
                 scores[k, seed, fold] = self.judged(one, fold)
         return list(scores.reshape(len(recipes), -1))
 
+    def start(self, settings: Sequence[Setting], seed: int = 0) -> ByFolds:
+        """The settings on every fold, to be trained epoch by epoch."""
+        recipes, folds = [applied(self.recipe, s) for s in settings], range(len(self.folds))
+
+        def score(networks: Mapping[Place, Trained]) -> list[np.ndarray]:
+            settings = range(len(recipes))
+            return [np.array([self.judged(networks[k, f], f) for f in folds]) for k in settings]
+
+        parts = [
+            (self.population([recipes[k] for k in group], seed), list(product(group, folds)))
+            for group in groups(recipes)
+        ]
+        return ByFolds(len(recipes), len(folds), parts, score, self.pulse)
+
     def trained(self, runs: Sequence[tuple[Recipe, int, int]]) -> list[Trained]:
         """What comes of (recipe, seed, fold), recipes of one structure."""
         X, y, weight, parts = self.stacked
@@ -102,6 +120,7 @@ class CrossValidation:
             jobs=self.jobs,
             budget=Budget(),
             progress=False,
+            listeners=[lambda event: self.pulse(event.alive)],
         )
 
     def population(self, recipes: Sequence[Recipe], seed: int = 0) -> Population:

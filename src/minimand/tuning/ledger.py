@@ -166,6 +166,7 @@ class Ledger:
             self._mark(trial, result=told.attributes()["result"])
             if told.state == "pruned" and told.curve:
                 resource, last = told.curve[-1]
+                last = told.value if math.isfinite(told.value) else last
                 self.storage.set_trial_intermediate_value(trial._trial_id, int(resource), last)
                 values = None if math.isnan(last) else [last]
             sampler.after_trial(self.study(sampler), trial, state, values)

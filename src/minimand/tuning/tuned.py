@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, cast
@@ -25,7 +26,8 @@ from minimand.training.recipe import sensible_batch
 from minimand.tuning.evaluate import CrossValidation, Scale
 from minimand.tuning.executors import Evaluate, Listener
 from minimand.tuning.ledger import Direction
-from minimand.tuning.pruning import pruned
+from minimand.tuning.progress import Progress, unheard
+from minimand.tuning.pruning import PRUNING, pruned
 from minimand.tuning.selection import FINALISTS, FRESH_SEEDS, Nested, Selected, nested, select
 from minimand.tuning.space import Setting, Space, applied, default_space, grid
 from minimand.tuning.storage import Place
@@ -33,7 +35,6 @@ from minimand.tuning.study import Study
 
 BATCH = 16
 """How many settings are proposed and trained together."""
-PRUNING = ("halving", "hyperband", "asha")
 
 
 @dataclass(frozen=True)
@@ -94,13 +95,14 @@ def tune(
     validation: float = 0.1,
     finalists: int = FINALISTS,
     seeds: Sequence[int] = FRESH_SEEDS,
-    nested_cv: int = 0,
+    nested_cv: Any = 0,
     storage: Place = None,
     name: str = "study",
     executor: str = "here",
     jobs: int | None = None,
     budget: Budget | float | None = None,
     seed: int = 0,
+    progress: bool | None = None,
     listeners: Sequence[Listener] = (),
 ) -> Tuned:
     """Search the settings of a recipe by cross-validation, choose honestly, train the choice.
@@ -125,13 +127,15 @@ def tune(
         validation: the share of training rows that early stopping watches.
         finalists: how many settings run again, at most.
         seeds: fresh seeds to run them with; the search itself uses `seed`.
-        nested_cv: search again inside so many outer folds, to score the search itself.
+        nested_cv: search again inside so many outer folds, or those of a splitter, to score the
+            search itself; `cv` then splits what is inside, or as many folds if it is given by rows.
         storage: None (memory), a file, or the URL of a database; see `Study`.
         name: of the study in the storage.
         executor: "here", "processes" or "ray".
         jobs: how many members train at a time here, or how many processes there are.
         budget: seconds, or a `Budget`, after which the search ends and the best so far is chosen.
         seed: decides everything that is random.
+        progress: tell about once a second how the search stands; None does so on a terminal.
         listeners: called with the study and every finished trial.
 
     Raises:
@@ -170,26 +174,31 @@ def tune(
         jobs=jobs,
         budget=budget if isinstance(budget, Budget) else Budget(budget),
         seed=seed,
-        listeners=listeners,
     )
     folds = partial(folds_of, task=task, seed=seed)
+    splits = folds(cv, X, codes, groups=groups)
+    outer = folds(nested_cv, X, codes, groups=groups) if nested_cv else ()
+    study = search.study(storage, name)
+    told = Progress(study, metric, len(splits), trials, search.budget, progress)
     validated = CrossValidation(
         recipe,
         np.asarray(X),
         recipe.loss.from_classes(codes) if task in CLASSES else codes,
-        folds(cv, X, codes, groups=groups),
+        splits,
         metric,
         weight,
         validation,
         jobs if executor == "here" else 1,
+        told.pulse if executor == "here" else unheard,
     )
-    study = search.study(storage, name)
-    selected = search(study, validated)
-    outer = folds(nested_cv, X, codes, groups=groups) if nested_cv else ()
+    with told:
+        selected = search(study, validated, [told, *listeners])
+
+    inner_cv = cv if hasattr(cv, "split") else len(splits)
 
     def inside(rows: np.ndarray) -> Setting:
         own = groups if groups is None else np.asarray(groups)[rows]
-        inner = folds(len(validated.folds), None, codes[rows], groups=own)
+        inner = folds(inner_cv, np.asarray(X)[rows], codes[rows], groups=own)
         return search(search.study(), validated.part(rows, inner)).setting
 
     def outside(setting: Setting, fold: Fold) -> float:
@@ -223,7 +232,6 @@ class Search:
     jobs: int | None
     budget: Budget
     seed: int
-    listeners: Sequence[Listener]
 
     def study(self, storage: Place = None, name: str = "study") -> Study:
         """Where the trials are kept."""
@@ -236,21 +244,22 @@ class Search:
             seed=self.seed,
         )
 
-    def __call__(self, study: Study, validated: CrossValidation) -> Selected:
+    def __call__(
+        self, study: Study, validated: CrossValidation, listeners: Sequence[Listener] = ()
+    ) -> Selected:
         """Fill the study, and choose."""
-        evaluate: Evaluate = partial(validated, seeds=(self.seed,))
-        batch = BATCH
-        if self.pruning:
-            evaluate, batch = pruned(self.pruning, validated, study, self.seed, BATCH)
-        study.run(
-            evaluate,
-            self.trials,
-            batch=batch,
-            budget=self.budget,
-            executor=self.executor,
-            jobs=1 if self.executor == "here" else self.jobs or cores(),
-            listeners=self.listeners,
-        )
+        here = self.executor == "here"
+        with nullcontext(study) if here else study.shared() as shared:
+            evaluate, batch = self._evaluation(shared, validated)
+            shared.run(
+                evaluate,
+                self.trials,
+                batch=batch,
+                budget=self.budget,
+                executor=self.executor,
+                jobs=1 if here else self.jobs or cores(),
+                listeners=listeners,
+            )
         return select(
             study.trials,
             validated,
@@ -259,6 +268,13 @@ class Search:
             finalists=self.finalists,
             seeds=[self.seed + fresh for fresh in self.seeds],
         )
+
+    def _evaluation(self, study: Study, validated: CrossValidation) -> tuple[Evaluate, int]:
+        """(what evaluates settings, how many at a time)."""
+        if self.pruning is None:
+            return partial(validated, seeds=(self.seed,)), BATCH
+        start = partial(validated.start, seed=self.seed)
+        return pruned(self.pruning, start, validated.recipe.epochs, study, BATCH)
 
 
 def default_recipe(rows: int, classes: int) -> Recipe:
