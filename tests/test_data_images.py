@@ -293,3 +293,5 @@ def test_a_table_that_holds_no_pixels() -> None:
 def test_arguments_outside_their_range() -> None:
     assert "size is 0" in refused("digits", ArgumentError, size=0)
     assert "channels is 2" in refused("digits", ArgumentError, channels=2)
+    said = "'digits' has no columns, so 'label' cannot be its target"
+    assert said in refused("digits", ArgumentError, target="label")

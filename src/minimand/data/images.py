@@ -150,6 +150,10 @@ def read_images(
     """
     path, wanted = Path(source), (_checked_size(size), _checked_channels(channels))
     name = path.name.split(".")[0]
+    if target is not None and (holds_images(path) or not path.is_file()):
+        raise ArgumentError(
+            f"'{source}' has no columns, so '{target}' cannot be its target; labels come with it"
+        )
     if not path.exists():
         if str(source) != "digits":
             raise FileError(f"there is no file or folder '{source}', and the bundled images are "

@@ -80,9 +80,8 @@ class ImageNetwork(Candidate):
 
     def last(self, bench: Bench, setting: Setting) -> tuple[Outcome, str]:
         """The network that was judged: another training would take as long again."""
-        return self.outcomes[
-            -1
-        ], f"Kept {self.name} as trained on {len(bench.folds[0].train):,} images"
+        rows = len(bench.folds[0].train)
+        return self.outcomes[-1], f"Kept {self.name} as trained on {rows:,} images"
 
     def recipe(self, bench: Bench, setting: Setting) -> dict[str, Any]:
         """The recipe of the run."""
@@ -118,14 +117,15 @@ def default_losses(task: Task) -> list[Loss]:
 
 
 def parts_of_validation(truth: Array, task: Task, seed: int) -> list[Fold]:
-    """A tenth of the rows in parts, the others being there to train on for each.
+    """A tenth of the rows in parts alike, the others being there to train on for each.
 
     The spread of the scores of the parts says how sure their mean is.
     """
     fold = holdout(truth, task, WATCHED, seed)
     order = np.random.default_rng(seed).permutation(fold.test)
-    parts = np.array_split(order, min(PARTS, max(1, len(order) // 2)))
-    return [Fold(fold.train, np.sort(part)) for part in parts]
+    order = order[np.argsort(truth[order], kind="stable")]
+    parts = min(PARTS, max(1, len(order) // 2))
+    return [Fold(fold.train, np.sort(order[part::parts])) for part in range(parts)]
 
 
 def candidates(
