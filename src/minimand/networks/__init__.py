@@ -6,6 +6,7 @@ from minimand.networks.base import LayeredNetwork, Network
 from minimand.networks.belief import DeepBeliefNetwork
 from minimand.networks.boltzmann import RBM, GaussianRBM
 from minimand.networks.coder import Coder
+from minimand.networks.convolutional import CNN
 from minimand.networks.heads import Embedded, MultiHead
 from minimand.networks.mlp import MLP, Linear
 from minimand.networks.partition import LogPartition, annealed_log_partition, log_partition
@@ -13,6 +14,7 @@ from minimand.networks.standardised import Standardised, with_outputs
 from minimand.networks.transformer import Transformer, continued
 
 __all__ = [
+    "CNN",
     "MLP",
     "RBM",
     "Autoencoder",

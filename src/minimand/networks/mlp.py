@@ -26,7 +26,7 @@ from minimand.networks.layers import (
 )
 
 
-class _Stack(nnx.Module):
+class Stack(nnx.Module):
     """Hidden layers, each with a norm if there is one, activation and dropout; then the output.
 
     If `residual`, a layer adds to what the one before had put out ahead of norm and activation.
@@ -88,7 +88,7 @@ class Linear(LayeredNetwork):
 
     def layers(self, shape: tuple[int, ...], rngs: nnx.Rngs) -> nnx.Module:
         """One layer from the inputs to the scores."""
-        return _Stack((math.prod(shape),), self.outputs, rngs)
+        return Stack((math.prod(shape),), self.outputs, rngs)
 
     def run(self, module: Any, x: Array, *, key: Array, train: bool) -> tuple[Array, Tree]:
         """(scores, no activities)."""
@@ -131,7 +131,7 @@ class MLP(Dropping):
     def layers(self, shape: tuple[int, ...], rngs: nnx.Rngs) -> nnx.Module:
         """The hidden layers and the output layer."""
         sizes = (math.prod(shape), *self.hidden)
-        return _Stack(sizes, self.outputs, rngs, self.activation, self.norm, self.residual)
+        return Stack(sizes, self.outputs, rngs, self.activation, self.norm, self.residual)
 
     def run(self, module: Any, x: Array, *, key: Array, train: bool) -> tuple[Array, Tree]:
         """(scores, activities of the hidden layers)."""
