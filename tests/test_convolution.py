@@ -11,12 +11,9 @@ import pytest
 import torch
 
 from minimand.errors import ShapeError
-from minimand.losses import CrossEntropy
 from minimand.networks import CNN, MLP
 from minimand.networks.base import count
 from minimand.networks.convolution import convolved, max_pooled
-from minimand.training import Recipe
-from minimand.training.program import scores
 
 Array = Any
 KEY = jax.random.key(0)
@@ -172,14 +169,3 @@ def test_inputs_that_are_no_images_are_refused() -> None:
         CNN().init(KEY, np.zeros((2, 64)))
     with pytest.raises(ShapeError, match="3 × 8 pixels down to nothing"):
         CNN().init(KEY, np.zeros((2, 3, 8)))
-
-
-def test_many_images_are_scored_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To the same scores, the last few being fewer."""
-    recipe = Recipe(CNN(channels=(3,), outputs=2), CrossEntropy())
-    x = drawn(11, 6, 6).astype(np.float32)
-    params, state = recipe.network.init(KEY, x)
-    together = scores(recipe, params, state, x)
-    jax.clear_caches()
-    monkeypatch.setattr("minimand.training.batches.ROWS_AT_ONCE", 4)
-    np.testing.assert_allclose(scores(recipe, params, state, x), together, rtol=1e-5)
