@@ -168,7 +168,7 @@ def test_a_spent_budget_delivers_the_first_network(minimand: Command) -> None:
     np.savez("digits.npz", X=X, y=Y)
     status, said, _ = minimand("fit", "digits.npz", "--budget", "0.01", "--out", "run")
     assert status == 0
-    assert "CrossEntropy, MLP: left out (not tried:" in said
+    assert "CrossEntropy, CNN: left out (not tried:" in said
     assert Path("run/report.html").is_file()
 
 

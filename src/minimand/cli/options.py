@@ -45,7 +45,10 @@ Header = Annotated[
 ]
 NetworkNames = Annotated[
     list[str] | None,
-    typer.Option("--network", help="For images: linear, mlp, cnn ...; repeat for more."),
+    typer.Option(
+        "--network",
+        help="For images: linear, mlp, cnn ...; repeat for more.  [default: linear, cnn]",
+    ),
 ]
 Augmentations = Annotated[
     list[str] | None,

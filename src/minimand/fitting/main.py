@@ -74,8 +74,9 @@ def fit(
         out: the run directory to write; None writes none (see `Fit.save`).
         header: whether a CSV file's first row holds names; None looks.
         network: of images, the networks to try: names or objects such as "linear", "mlp",
-            "cnn"; a CSV file of pixels, or "digits", are images if one is named. They are judged on
-            a tenth of the images, which early stopping watches too, and the winner is kept.
+            "cnn", by default linear and cnn; a CSV file of pixels, or "digits", are images if one
+            is named. They are judged on a tenth of the images, which early stopping watches too,
+            and the winner is kept.
         augmentation: of images, what happens to each batch; several come one after another.
         epochs: of images, how many at most; None: 20, or 100 where there are few.
         size: of picture files, the pixels on each side.

@@ -25,7 +25,8 @@ from minimand.training import Recipe, train_members
 from minimand.training.recipe import sensible_batch
 from minimand.tuning.grid import Setting
 
-NETWORKS = ("linear", "mlp")
+NETWORKS = ("linear", "cnn")
+"""Those that are tried without being asked for."""
 WATCHED = 0.1
 PARTS = 10
 RATE, WEAK = 3e-3, 1e-4
