@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn import datasets
 
+from minimand import NetworkRegressor
 from minimand.errors import ArgumentError, ShapeError
 from minimand.losses import CrossEntropy, HalfSquared, MultiTask, Squared, UncertainTasks
 from minimand.networks import MLP, Embedded, Linear, MultiHead
@@ -97,3 +98,14 @@ def test_a_class_and_a_number_with_missing_targets() -> None:
     said = fitted.predict(X[:, :2])
     assert np.mean(np.argmax(said[:, :3], axis=1) == species) > 0.7
     assert np.corrcoef(said[:, 3], length)[0, 1] > 0.9
+
+
+def test_an_estimator_leaves_codes_as_they_are() -> None:
+    effects = RNG.permutation(np.linspace(-3, 3, 40))
+    codes = RNG.integers(0, 40, size=2000)
+    y = effects[codes]
+    X = np.stack([RNG.normal(5.0, 2.0, size=2000), codes], axis=1)
+    network = Embedded(levels=(0, 40), body=Linear())
+    fitted = NetworkRegressor(network=network, learning_rate=0.02, max_iter=30, random_state=0)
+    assert fitted.fit(X, y).score(X, y) > 0.98
+    assert fitted.mean_[1] == 0 and fitted.spread_[1] == 1 and abs(fitted.mean_[0] - 5) < 0.5

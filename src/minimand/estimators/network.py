@@ -209,6 +209,10 @@ class Network(Estimator):
     def _measure(self, X: Array, weight: Array | None) -> None:
         measure = mean_and_spread if X.ndim == 2 else mean_and_spread_of_channels
         self.mean_, self.spread_ = measure(X, weight)
+        chosen = self._component("network")
+        if chosen and chosen.codes:
+            codes = list(chosen.codes)
+            self.mean_[codes], self.spread_[codes] = 0.0, 1.0
 
     def _standardised(self, X: Array) -> Array:
         """Columns as the network takes them; images as they are: their network does it."""

@@ -25,6 +25,8 @@ class Network(Component):
     outputs: int | None
     tokens: ClassVar[bool] = False
     """Whether the inputs are whole numbers that stand for symbols."""
+    codes: tuple[int, ...] = ()
+    """The columns that hold codes of categories, which nobody should standardise."""
 
     def init(self, key: Array, example: Array) -> tuple[Tree, Tree]:
         """Fresh (params, state) for inputs shaped like `example` [batch, ...]."""

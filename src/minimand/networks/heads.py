@@ -59,6 +59,11 @@ class Embedded(LayeredNetwork):
         """Those of the body."""
         return self.body.outputs
 
+    @property
+    def codes(self) -> tuple[int, ...]:  # type: ignore[override]
+        """The categorical columns."""
+        return tuple(i for i, level in enumerate(self.levels) if level)
+
     def layers(self, shape: tuple[int, ...], rngs: nnx.Rngs) -> nnx.Module:
         """One table of vectors for each categorical column, and the body."""
         if shape != (len(self.levels),):
