@@ -1,4 +1,4 @@
-"""The commands fit, compare, tune and predict, and the way into all of them.
+"""The commands fit, compare, tune, depth and predict, and the way into all of them.
 
 Bad input is one sentence and exit status 2.
 """
@@ -25,14 +25,15 @@ from minimand.cli.options import (
     NetworkNames,
     Out,
     PenaltyName,
+    Picture,
     Seconds,
     Seed,
     Size,
     Target,
     TaskName,
 )
-from minimand.cli.output import say
-from minimand.errors import MinimandError
+from minimand.cli.output import form, print_table, say, write_chart
+from minimand.errors import ArgumentError, MinimandError
 
 INTERRUPTED = 130
 
@@ -187,6 +188,47 @@ def tune(
 
 
 @app.command()
+def depth(
+    data: Annotated[str, typer.Option(help="A table with a column of classes.")] = "digits",
+    target: Target = None,
+    depths: Annotated[str, typer.Option(help="Numbers of hidden layers.")] = "2,8,32,64",
+    activation: Annotated[str, typer.Option(help="Of the hidden layers.")] = "sigmoid",
+    gain: Annotated[float, typer.Option(help="Multiplies the first weights.")] = 1.0,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training rows.")] = 20,
+    seed: Seed = 0,
+    header: Header = None,
+    chart: Picture = None,
+) -> None:
+    """Train plain, clipped, batch-normalised and residual networks, and show their gradients."""
+    from minimand.data import FeatureEncoder, TargetEncoder, infer_task
+    from minimand.diagnosis.depth import deep_networks
+    from minimand.fitting.main import table_of
+    from minimand.report import depth_charts
+    from minimand.report.loss_charts import check_form
+
+    if chart:
+        check_form(form(chart))
+    table = table_of(data, target, header)
+    assert table.target is not None
+    task, why = infer_task(table.target)
+    if task not in ("binary", "multiclass"):
+        raise ArgumentError(f"depth trains classifiers, but {why} Choose another target")
+    networks = deep_networks(
+        FeatureEncoder.fit(table.frame).transform(table.frame),
+        TargetEncoder.fit(table.target, task).encode(table.target),
+        depths=_whole_numbers(depths),
+        activation=activation,  # type: ignore[arg-type]
+        gain=gain,
+        epochs=epochs,
+        seed=seed,
+    )
+    print_table(depth_charts.table(networks), depth_charts.HEADINGS)
+    if chart:
+        write_chart(chart, depth_charts.rendered(networks, form(chart)))
+        say(f"\nChart: {chart}")
+
+
+@app.command()
 def predict(
     run: Annotated[Path, typer.Argument(help="A run directory that fit or tune wrote.")],
     data: Annotated[
@@ -238,6 +280,13 @@ def main() -> None:
 def _fail(sentence: str, status: int) -> int:
     print(f"minimand: {' '.join(sentence.split())}", file=sys.stderr)
     return status
+
+
+def _whole_numbers(text: str) -> list[int]:
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise ArgumentError(f"cannot read the depths '{text}'; write them as 2,8,32") from None
 
 
 def _stem(data: str) -> str:

@@ -135,8 +135,7 @@ def rendered(loss: Loss, form: str) -> bytes:
 
 def written(draw: Callable[[], Any], form: str) -> bytes:
     """A chart as the content of a file; it is drawn only if the form is known."""
-    if form not in FORMATS:
-        raise unknown("form of a chart", form, FORMATS)
+    check_form(form)
     import vl_convert
 
     drawn = draw()
@@ -146,6 +145,12 @@ def written(draw: Callable[[], Any], form: str) -> bytes:
     if form == "svg":
         return vl_convert.vegalite_to_svg(specification).encode()
     return vl_convert.vegalite_to_png(specification, scale=2)
+
+
+def check_form(form: str) -> None:
+    """Raise `ArgumentError` for a form that no chart has."""
+    if form not in FORMATS:
+        raise unknown("form of a chart", form, FORMATS)
 
 
 def plain(loss: Loss, width: int = 22, height: int = 7) -> str:
