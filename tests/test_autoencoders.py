@@ -24,7 +24,12 @@ from minimand.losses import (
     KLSparsity,
     Reconstruction,
 )
-from minimand.networks import MLP, Autoencoder, VariationalAutoencoder
+from minimand.networks import (
+    MLP,
+    Autoencoder,
+    ConvolutionalAutoencoder,
+    VariationalAutoencoder,
+)
 from minimand.optimizers import SGD, Adam
 from minimand.penalties import L1, L2, Sparsity, Sum
 from minimand.schedules import Cosine
@@ -302,3 +307,42 @@ def test_pretraining_is_compared_with_none() -> None:
     difference = np.subtract(found.pretrained, found.plain)
     low, high = stats.t.interval(0.95, 2, difference.mean(), stats.sem(difference))
     assert (found.gain.low, found.gain.high) == pytest.approx((low, high))
+
+
+# --- of images ------------------------------------------------------------------------------------
+
+
+def test_convolutions_halve_an_image_and_double_it_again() -> None:
+    """Sides that are odd come back as they were; a colour image keeps its colours."""
+    for shape in ((7, 5), (8, 8, 3)):
+        x = rng.random((4, *shape)).astype(np.float32)
+        network = ConvolutionalAutoencoder(channels=(4, 6), code=5)
+        params, _ = network.init(KEY, x)
+        assert params["code"]["kernel"].shape == (2 * 2 * 6, 5)
+        score, _, seen = observed(network, x, params)
+        assert score.shape == (4, np.prod(shape))
+        assert seen["encoder"]["layer0"]["activity"].shape == (4, 4, -(-shape[1] // 2), 4)
+        code = network.encode(params, {}, x)
+        np.testing.assert_allclose(code, seen["code"]["activity"], rtol=1e-5)
+        np.testing.assert_allclose(
+            network.decode(params, {}, code, shape), score, rtol=1e-4, atol=1e-5
+        )
+        started = network.starting_at(params, jnp.arange(float(np.prod(shape))))
+        means = np.arange(float(np.prod(shape))).reshape(-1, *shape[2:] or (1,)).mean(axis=0)
+        np.testing.assert_allclose(started["output"]["bias"], means, rtol=1e-5)
+
+
+def test_a_convolutional_autoencoder_learns_to_rebuild() -> None:
+    images = DIGITS[:600].reshape(-1, 8, 8)
+    recipe = Recipe(
+        ConvolutionalAutoencoder(channels=(8, 16), code=16, code_activation="identity"),
+        Reconstruction(),
+        Adam(0.005),
+        batch_size=50,
+        epochs=8,
+    )
+    fitted = train(recipe, images, DIGITS[:600], validation=0)
+    error = np.mean((fitted.scores(images) - DIGITS[:600]) ** 2)
+    assert error < 0.5 * DIGITS[:600].var(axis=0).mean()
+    with pytest.raises(ArgumentError, match="only fully connected layers can be stacked"):
+        beginning([fitted])

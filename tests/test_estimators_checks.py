@@ -7,6 +7,7 @@ from typing import Any
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from minimand.estimators import (
+    Autoencoder,
     DeepBeliefClassifier,
     GammaRegressor,
     HuberRegressor,
@@ -39,6 +40,8 @@ LINEAR = [
     LinearClassifierCV(strengths=3, cv=3),
 ]
 NETWORKS = [
+    Autoencoder((4, 2), "tanh", max_iter=60, random_state=0),
+    Autoencoder(network="variational_autoencoder", max_iter=60, random_state=0),
     NetworkRegressor((4,), max_iter=120, random_state=0),
     NetworkClassifier((4,), max_iter=60, random_state=0),
     DeepBeliefClassifier((4,), max_iter=60, pretraining_iter=1, random_state=0),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from minimand.diagnosis import check_loss, recommend
     from minimand.estimators import (
+        Autoencoder,
         DeepBeliefClassifier,
         GammaRegressor,
         HuberRegressor,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Autoencoder",
     "Choice",
     "Comparison",
     "DeepBeliefClassifier",
@@ -76,6 +78,7 @@ __all__ = [
 _HOMES = {
     "diagnosis": ("check_loss", "recommend"),
     "estimators": (
+        "Autoencoder",
         "DeepBeliefClassifier",
         "GammaRegressor",
         "HuberRegressor",

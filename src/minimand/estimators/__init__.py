@@ -1,5 +1,6 @@
 """The scikit-learn face: estimators for pipelines, searches and everything else that takes them."""
 
+from minimand.estimators.autoencoder import Autoencoder
 from minimand.estimators.boltzmann import DeepBeliefClassifier, RestrictedBoltzmannMachine
 from minimand.estimators.linear import LinearClassifier, LinearRegressor
 from minimand.estimators.network import NetworkClassifier, NetworkRegressor
@@ -14,6 +15,7 @@ from minimand.estimators.shorthand import (
 )
 
 __all__ = [
+    "Autoencoder",
     "DeepBeliefClassifier",
     "GammaRegressor",
     "HuberRegressor",

@@ -7,6 +7,7 @@ from minimand.networks.belief import DeepBeliefNetwork
 from minimand.networks.boltzmann import RBM, GaussianRBM
 from minimand.networks.coder import Coder
 from minimand.networks.convolutional import CNN
+from minimand.networks.convolutional_autoencoder import ConvolutionalAutoencoder
 from minimand.networks.heads import Embedded, MultiHead
 from minimand.networks.mlp import MLP, Linear
 from minimand.networks.partition import LogPartition, annealed_log_partition, log_partition
@@ -19,6 +20,7 @@ __all__ = [
     "RBM",
     "Autoencoder",
     "Coder",
+    "ConvolutionalAutoencoder",
     "DeepBeliefNetwork",
     "Embedded",
     "GaussianRBM",

@@ -18,7 +18,7 @@ from flax import nnx
 from minimand.arrays import Array
 from minimand.component import Card, Count, component
 from minimand.constraints import ACTIVITY, JACOBIAN
-from minimand.losses import ELBO, Loss
+from minimand.losses import ELBO, Reconstruction
 from minimand.networks.base import Tree
 from minimand.networks.coder import Autoencoding
 from minimand.networks.layers import ACTIVATIONS, Activation, flat, initial
@@ -152,7 +152,7 @@ class VariationalAutoencoder(Autoencoding):
             code = mean + jnp.exp(log_variance / 2) * noise
         return jnp.concatenate([module.decode(code), both], axis=-1), activities
 
-    def reconstruction(self, loss: PointwiseLoss) -> Loss:
+    def reconstruction(self, loss: PointwiseLoss) -> Reconstruction:
         """The evidence lower bound, where `loss` judges one feature."""
         return ELBO(loss, latent=self.code)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 
 from minimand.arrays import Array
 from minimand.constraints import ACTIVITY
-from minimand.losses import Loss, Reconstruction
+from minimand.losses import Reconstruction
 from minimand.networks.base import LayeredNetwork, Network, Tree, output_bias
 
 if TYPE_CHECKING:
@@ -44,9 +45,10 @@ class Coder(Network):
 class Autoencoding(Coder, LayeredNetwork):
     """A network that rebuilds its input, of a module with `encode` and `decode`."""
 
+    code: int
     outputs = None
 
-    def reconstruction(self, loss: PointwiseLoss) -> Loss:
+    def reconstruction(self, loss: PointwiseLoss) -> Reconstruction:
         """The loss of rebuilt inputs, where `loss` judges one feature."""
         return Reconstruction(loss)
 
@@ -64,11 +66,13 @@ class Autoencoding(Coder, LayeredNetwork):
         code, activities = module.encode(x)
         return module.decode(code), activities
 
+    @jax.jit
     def encode(self, params: Tree, state: Tree, x: Array) -> Array:
         """The codes [n, k] of inputs [n, ...]."""
         seen = self.observed(params, state, x, key=jax.random.key(0), train=False)[2]
         return seen["code"][ACTIVITY]
 
+    @partial(jax.jit, static_argnames="shape")
     def decode(self, params: Tree, state: Tree, code: Array, shape: tuple[int, ...]) -> Array:
         """The rebuilt inputs [n, d] of codes [n, k]; `shape` is that of one input."""
         return self.holding(params, state, shape).decode(code)

@@ -8,6 +8,7 @@ or the whole stack as one autoencoder.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -22,6 +23,7 @@ from minimand.training.batches import inputs
 from minimand.training.loop import train
 from minimand.training.recipe import Recipe
 from minimand.training.result import Trained
+from minimand.training.scoring import in_blocks
 
 
 def pretrain(
@@ -60,7 +62,8 @@ def pretrain(
 def codes(stack: Sequence[Trained], X: Array) -> np.ndarray:
     """The codes [n, k] that the layers of a stack, one after another, make of inputs [n, ...]."""
     for fitted in stack:
-        X = _encode(fitted.recipe.network, fitted.params, fitted.network_state, X)
+        encode = partial(_encode, fitted.recipe.network, fitted.params, fitted.network_state)
+        X = in_blocks(encode, X)
     return np.asarray(X)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -24,7 +25,14 @@ def scores_in_blocks(
     X: Array,
     prepared: Callable[[Array], Array] = lambda block: block,
 ) -> np.ndarray:
-    """The scores of the rows of X [n, ...], each block `prepared` before it is scored.
+    """The scores of the rows of X [n, ...], each block `prepared` before it is scored."""
+    return in_blocks(partial(scores, recipe, params, state), X, prepared)
+
+
+def in_blocks(
+    of: Callable[[Array], Array], X: Array, prepared: Callable[[Array], Array] = lambda block: block
+) -> np.ndarray:
+    """What a function makes of the rows of X [n, ...], each by itself.
 
     Blocks are filled up to a power of two, so that few programs serve any number of rows.
     """
@@ -36,5 +44,5 @@ def scores_in_blocks(
         rows = max(LEAST_ROWS, 1 << (len(block) - 1).bit_length())
         filled = np.zeros((rows, *block.shape[1:]), block.dtype)
         filled[: len(block)] = block
-        found.append(np.asarray(scores(recipe, params, state, filled))[: len(block)])
+        found.append(np.asarray(of(filled))[: len(block)])
     return np.concatenate(found)

@@ -1,0 +1,76 @@
+"""Pictures of autoencoders of images: what they rebuild, what they look for, what a code means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.special import ndtri
+
+from minimand.arrays import Array
+from minimand.data.augmentation import Unchanged
+from minimand.errors import ArgumentError
+from minimand.losses import Reconstruction
+from minimand.networks.coder import Autoencoding
+from minimand.report.pictures import grid
+from minimand.training import Trained
+from minimand.training.batches import inputs
+
+ACROSS = 10
+"""Images side by side."""
+
+
+def reconstructions(fitted: Trained, X: Array, shape: tuple[int, ...], seed: int = 0) -> alt.Chart:
+    """The first ten inputs of X [n, ...], images of a shape, over what is made of them.
+
+    Those of a denoising autoencoder are corrupted first, as while it was trained.
+    """
+    network, response = _parts(fitted)
+    given = inputs(jnp.asarray(X[:ACROSS]))
+    lines = {"given": given}
+    if fitted.recipe.augmentation != Unchanged():
+        weight = jnp.ones(len(given))
+        corrupted = fitted.recipe.augmentation(jax.random.key(seed), given, given, weight)[0]
+        lines["corrupted"] = given = corrupted
+    code = network.encode(fitted.params, fitted.network_state, given)
+    scores = network.decode(fitted.params, fitted.network_state, code, given.shape[1:])
+    lines["rebuilt"] = response(scores)
+    images = np.stack([np.reshape(line, (-1, *shape)) for line in lines.values()])
+    return grid(images, [*lines])
+
+
+def filters(fitted: Trained, shape: tuple[int, ...], rows: int = 4) -> alt.Chart:
+    """The largest weights of the first layer, grey at 0, as images of a shape, in rows of ten."""
+    kernel = np.asarray(_parts(fitted)[0].encoder(fitted.params)[0]["kernel"])
+    chosen = np.argsort(-np.linalg.norm(kernel, axis=0))[: rows * ACROSS]
+    weights = kernel[:, chosen[: len(chosen) // ACROSS * ACROSS]].T
+    images = 0.5 + 0.5 * weights / np.abs(weights).max(axis=1, keepdims=True)
+    return grid(images.reshape(-1, ACROSS, *shape))
+
+
+def manifold(fitted: Trained, shape: tuple[int, ...], side: int = 12) -> alt.Chart:
+    """What codes of two numbers decode to, at evenly spaced quantiles of the normal distribution.
+
+    Source: Kingma and Welling (2014), Auto-encoding variational Bayes, figure 4.
+
+    Raises:
+        ArgumentError: the code has another size.
+    """
+    network, response = _parts(fitted)
+    if network.code != 2:
+        raise ArgumentError(f"cannot lay out codes of {network}; they must have 2 numbers")
+    places = ndtri((np.arange(side) + 0.5) / side)
+    code = np.stack(np.meshgrid(places, -places), axis=-1).reshape(-1, 2)
+    scores = network.decode(fitted.params, fitted.network_state, code, shape)
+    return grid(np.asarray(response(scores)).reshape(side, side, *shape))
+
+
+def _parts(fitted: Trained) -> tuple[Autoencoding, Any]:
+    """(the network, what reads features from its scores)."""
+    network, loss = fitted.recipe.network, fitted.recipe.loss
+    if not (isinstance(network, Autoencoding) and isinstance(loss, Reconstruction)):
+        raise ArgumentError(f"cannot draw {network}; these pictures are of trained autoencoders")
+    return network, loss.loss.response
