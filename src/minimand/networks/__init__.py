@@ -11,8 +11,10 @@ from minimand.networks.convolutional_autoencoder import ConvolutionalAutoencoder
 from minimand.networks.heads import Embedded, MultiHead
 from minimand.networks.mlp import MLP, Linear
 from minimand.networks.partition import LogPartition, annealed_log_partition, log_partition
+from minimand.networks.residual import ResNet, ResNet9
 from minimand.networks.standardised import Standardised, with_outputs
 from minimand.networks.transformer import Transformer, continued
+from minimand.networks.unet import UNet
 
 __all__ = [
     "CNN",
@@ -29,8 +31,11 @@ __all__ = [
     "LogPartition",
     "MultiHead",
     "Network",
+    "ResNet",
+    "ResNet9",
     "Standardised",
     "Transformer",
+    "UNet",
     "VariationalAutoencoder",
     "adapt",
     "annealed_log_partition",

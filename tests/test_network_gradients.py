@@ -1,0 +1,88 @@
+"""Slopes of every registered network, and of the parts of those of images, beside differences."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from minimand.component import catalogue
+from minimand.errors import ShapeError
+from minimand.networks import CNN, MLP, Network, UNet
+
+Array = Any
+KEY = jax.random.key(0)
+SHAPES = ((1,), (8,), (8, 8))
+SMALL: dict[str, dict[str, Any]] = {
+    "CNN": {"channels": (3, 4)},
+    "ResNet": {"depth": 8, "width": 3},
+    "ResNet9": {"width": 2},
+    "UNet": {"channels": (2, 3)},
+}
+NETWORKS: list[Network] = [
+    *(
+        made(**SMALL.get(name, {}))  # type: ignore[misc]
+        for name, made in catalogue("network").items()
+        if made.__module__.startswith("minimand.")
+    ),
+    *(CNN(channels=(3,), hidden=(4,), norm=norm) for norm in ("batch", "layer", "group")),
+    *(MLP(hidden=(4,), norm=norm, activation="gelu") for norm in ("batch", "layer", "group")),
+    CNN(channels=(3, 4), kernel_size=2, pool=1, activation="silu"),
+    UNet(channels=(2, 3), norm=None),
+]
+
+
+def examples(network: Network) -> Array:
+    """Five examples of the first shape that the network reads."""
+    random = np.random.default_rng(0)
+    for shape in SHAPES:
+        x = random.integers(0, 2, (5, *shape)) if network.tokens else random.random((5, *shape))
+        try:
+            jax.eval_shape(lambda key, x=x: network.init(key, x), KEY)
+        except ShapeError:
+            continue
+        return x
+    raise AssertionError(f"{network} reads no inputs of these shapes: add one")
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=str)
+def test_the_slope_along_a_direction_is_a_difference(network: Network) -> None:
+    """(f(θ + h d) - f(θ - h d)) / 2h, in double precision, of a sum of the scores while training.
+
+    First parameters are moved a little, since biases of 0 stand on kinks.
+    """
+    x = examples(network)
+    random = np.random.default_rng(1)
+    params, state = jax.tree.map(doubled, jax.jit(lambda: network.init(KEY, x))())
+    params = jax.tree.map(lambda leaf: leaf + 0.1 * random.normal(size=leaf.shape), params)
+    direction = jax.tree.map(lambda leaf: random.normal(size=leaf.shape), params)
+    with jax.enable_x64():
+
+        def score(params: Any) -> Array:
+            found = network.apply(params, state, x, key=KEY, train=True)[0]
+            return jnp.sum(found * jnp.cos(jnp.arange(found.size)).reshape(found.shape))
+
+        def along(step: Array) -> Array:
+            return score(jax.tree.map(lambda leaf, d: leaf + step * d, params, direction))
+
+        @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+        def both() -> tuple[Array, Any]:
+            return jax.lax.map(along, jnp.array([1e-6, -1e-6])), jax.grad(score)(params)
+
+        (ahead, behind), slope = jax.device_get(both())
+    pairs = list(zip(*map(jax.tree.leaves, (slope, direction)), strict=True))
+    assert all(leaf.dtype == np.float64 for leaf, _ in pairs)
+    size = sum(np.vdot(leaf, leaf) for leaf, _ in pairs) ** 0.5
+    found = sum(np.vdot(leaf, way) for leaf, way in pairs)
+    assert size > 0
+    assert found == pytest.approx((ahead - behind) / 2e-6, rel=1e-5, abs=1e-6 * size)
+
+
+def doubled(leaf: Array) -> Array:
+    """Floating numbers in double precision."""
+    leaf = np.asarray(leaf)
+    return leaf.astype(float) if leaf.dtype.kind == "f" else leaf
