@@ -3,6 +3,7 @@
 from minimand.losses.autoencoder import ELBO, KLSparsity, Reconstruction, gaussian_kl
 from minimand.losses.base import Loss, PointwiseLoss
 from minimand.losses.classification import BinaryCrossEntropy, CrossEntropy
+from minimand.losses.composite import Sum
 from minimand.losses.custom import loss
 from minimand.losses.distribution import KL, Distillation, JensenShannon, ReverseKL, Wasserstein1
 from minimand.losses.embedding import ArcFace, Contrastive, Cosine, InfoNCE, SupCon, Triplet
@@ -171,6 +172,7 @@ __all__ = [
     "SquaredEpsilonInsensitive",
     "SquaredHinge",
     "StudentT",
+    "Sum",
     "SupCon",
     "TDError",
     "Triplet",
