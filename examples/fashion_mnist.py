@@ -32,9 +32,9 @@ HELD, BATCH = 5_000, 128
 NETWORKS = {
     "cnn": (CNN(channels=(32, 64), norm="batch", dropout=0.4, outputs=10), Unchanged(), 12),
     "cnn-augmented": (
-        CNN(channels=(48, 96), norm="batch", dropout=0.3, outputs=10),
-        Chain((Flip(), Shift(height=0.07, width=0.07, fill="constant"))),
-        20,
+        CNN(channels=(32, 64), hidden=(256,), norm="batch", dropout=0.3, outputs=10),
+        Chain((Flip(), Shift(height=0.04, width=0.04))),
+        14,
     ),
 }
 """A network, how its images are changed at random, and the epochs."""
