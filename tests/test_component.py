@@ -97,7 +97,7 @@ def test_each_interval_is_held(made: Any, field: str, bad: Any, interval: str) -
     "bad",
     ["1", None, True, np.bool_(True), 1j, np.complex128(1), [1.0], {"a": 1}, Absolute(), object(),
      np.array(["a"]), np.array([True])],
-    ids=repr,
+    ids=lambda bad: f"{type(bad).__name__} {bad}".partition(" at 0x")[0],
 )  # fmt: skip
 def test_what_is_not_a_number_is_refused_by_name(bad: Any) -> None:
     with pytest.raises(ArgumentTypeError, match="Huber: delta must be a number, not") as caught:

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 from sklearn.metrics import f1_score, jaccard_score
 
-from minimand.errors import ShapeError, TargetError
+from minimand.errors import ArgumentError, ShapeError, TargetError
 from minimand.losses import (
     Boundary,
     CrossEntropy,
@@ -551,3 +551,45 @@ def read_labels(png: bytes) -> Array:
             guess = (0, left, up, (left + up) // 2, near)[kind]
             found[y, x] = (byte + guess) % 256
     return 256 * found[1:, 2::2] + found[1:, 3::2]
+
+
+# --- sums ---------------------------------------------------------------------------------------
+
+
+def test_a_sum_adds_what_its_losses_say_of_whole_images() -> None:
+    """Images of one size count alike in both, so the mean is the sum of the means."""
+    score, target, _ = images(Dice())
+    loss = Sum((Dice(), PixelCrossEntropy()), weights=np.array([2.0, 0.5]))
+    expected = 2 * Dice()(score, target) + 0.5 * PixelCrossEntropy()(score, target)
+    assert loss(score, target) == pytest.approx(expected)
+    total, count = loss.total(score, target)
+    assert total / count == pytest.approx(expected) and count == len(target)
+
+
+def test_a_sum_leaves_absent_images_and_pixels_out() -> None:
+    score, target, _ = images(Dice())
+    weight = np.ones(target.shape)
+    weight[0], weight[1, :2] = 0, 0
+    score[0] = np.nan
+    each = Sum()(score, target, weight=weight, reduction="none")
+    pixels = PixelCrossEntropy()(score[1:2], target[1:2], weight=weight[1:2])
+    regions = Dice()(score[1:2], target[1:2], weight=weight[1:2])
+    assert each[0] == 0 and each[1] == pytest.approx(pixels + regions)
+
+
+def test_a_sum_of_a_loss_of_the_batch_is_of_the_batch() -> None:
+    score, target, _ = images(Dice())
+    whole = Dice(per="batch")
+    expected = whole(score, target) + PixelCrossEntropy()(score, target)
+    assert Sum((whole, PixelCrossEntropy()))(score, target) == pytest.approx(expected)
+
+
+def test_losses_that_do_not_add_up_are_refused() -> None:
+    with pytest.raises(ArgumentError, match="losses is empty"):
+        Sum(())
+    with pytest.raises(ArgumentError, match="does not judge the images that Dice judges"):
+        Sum((Dice(), LovaszHinge()))
+    with pytest.raises(ArgumentError, match="does not judge"):
+        Sum((CrossEntropy(),))
+    with pytest.raises(ArgumentError, match="one for each of the 2 losses"):
+        Sum(weights=np.ones(3))

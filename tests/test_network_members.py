@@ -22,7 +22,7 @@ ROWS, STEPS = 24, 6
 NETWORKS = [
     MLP(hidden=(5,), outputs=2, norm="batch"),
     CNN(channels=(3,), outputs=2, norm="batch", dropout=0.3),
-    ResNet(depth=8, width=2, outputs=2),
+    ResNet(depth=8, channels=2, outputs=2),
     UNet(channels=(2, 3), outputs=2),
 ]
 

@@ -43,7 +43,7 @@ STEPS = 200
 
 def short(value: object) -> str:
     """The id of a test."""
-    return str(value)[:40]
+    return getattr(value, "__name__", str(value))[:40]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import reduce
 from operator import add
+from typing import Any
 
 import numpy as np
 
@@ -72,14 +73,10 @@ class Sum(JointLoss):
         """The weighted sum, for each image or for the batch."""
         parts = [loss._weighted(score, target, weight, None) for loss in self.losses]
         sets = min(1, *(len(value.shape) for value, _ in parts))
-        each = getattr(self.weights, "shape", ())
-        return reduce(
-            add,
-            (
-                _mean(*part, sets) * (self.weights[i] if each else self.weights)
-                for i, part in enumerate(parts)
-            ),
-        )
+        weights: Any = self.weights
+        if getattr(weights, "shape", ()) == ():
+            weights = [weights] * len(parts)
+        return reduce(add, (w * _mean(*part, sets) for w, part in zip(weights, parts, strict=True)))
 
     def response(self, score: Array) -> Array:
         """That of the first loss."""

@@ -75,7 +75,7 @@ class _Residual(nnx.Module):
 class ResNet(LayeredNetwork):
     """The residual network for small images: 6 n + 2 layers, n blocks for each of three sizes.
 
-    The first size has `width` channels, the next ones half the height and width of the image and
+    The first size has so many `channels`, the next ones half the height and width of the image and
     twice the channels. `depth` counts layers. Every convolution is followed by batch norm.
 
     Images are [n, height, width] or [n, height, width, channels].
@@ -88,7 +88,7 @@ class ResNet(LayeredNetwork):
     """
 
     depth: Count = 20
-    width: Count = 16
+    channels: Count = 16
     outputs: Count = 1
     activation: Activation = "relu"
     card = Card(
@@ -109,8 +109,8 @@ class ResNet(LayeredNetwork):
         """The first filter, the blocks and the output layer."""
         colours = image_shape(self, shape)[2]
         blocks = self.depth // 6
-        sizes = [self.width * factor for factor in (1, 2, 4) for _ in range(blocks)]
-        return _Residual((colours, self.width, *sizes), self.outputs, rngs, self.activation)
+        sizes = [self.channels * factor for factor in (1, 2, 4) for _ in range(blocks)]
+        return _Residual((colours, self.channels, *sizes), self.outputs, rngs, self.activation)
 
     def run(self, module: Any, x: Array, *, key: Array, train: bool) -> tuple[Array, Tree]:
         """(scores, no activities)."""
@@ -146,17 +146,17 @@ class _Residual9(nnx.Module):
 class ResNet9(LayeredNetwork):
     """The residual network of nine layers that trains quickly: wide, with two blocks.
 
-    Four convolutions of `width`, 2, 4 and 8 times as many channels, each but the first with pooling
-    by 2; a block follows the second and the last. All have batch norm. The output sees the largest
+    Four convolutions of `channels`, and 2, 4 and 8 times as many, each but the first with pooling by
+    2; a block follows the second and the last. All have batch norm. The output sees the largest
     value of every channel.
 
     Images are [n, height, width] or [n, height, width, channels], of 8 × 8 pixels or more.
 
-    >>> ResNet9(width=32, outputs=10).width
+    >>> ResNet9(channels=32, outputs=10).channels
     32
     """
 
-    width: Count = 64
+    channels: Count = 64
     outputs: Count = 1
     activation: Activation = "relu"
     card = Card(
@@ -172,7 +172,7 @@ class ResNet9(LayeredNetwork):
         height, width, colours = image_shape(self, shape)
         if min(height, width) < 8:
             raise ShapeError(f"ResNet9 needs 8 × 8 pixels or more; these are {height} × {width}")
-        return _Residual9(colours, self.width, self.outputs, rngs, self.activation)
+        return _Residual9(colours, self.channels, self.outputs, rngs, self.activation)
 
     def run(self, module: Any, x: Array, *, key: Array, train: bool) -> tuple[Array, Tree]:
         """(scores, no activities)."""

@@ -38,7 +38,7 @@ class _Pair(nnx.Module):
         return x
 
 
-class _Doubling(nnx.Module):
+class Doubling(nnx.Module):
     """Every pixel becomes 2 × 2: a convolution transposed, with a kernel and stride of 2."""
 
     def __init__(self, inputs: int, outputs: int, rngs: nnx.Rngs):
@@ -68,7 +68,7 @@ class _U(nnx.Module):
             {f"level{i}": _Pair(a, b, rngs, activation, norm) for i, (a, b) in enumerate(down)}
         )
         self.doubled = nnx.Dict(
-            {f"level{i}": _Doubling(b, a, rngs) for i, (a, b) in enumerate(steps)}
+            {f"level{i}": Doubling(b, a, rngs) for i, (a, b) in enumerate(steps)}
         )
         self.up = nnx.Dict(
             {f"level{i}": _Pair(2 * a, a, rngs, activation, norm) for i, (a, _) in enumerate(steps)}
@@ -79,7 +79,7 @@ class _U(nnx.Module):
         height, width = x.shape[1:3]
         unit = 2 ** len(self.up)
         x = jnp.pad(x, [(0, 0), (0, -height % unit), (0, -width % unit), (0, 0)], mode="edge")
-        seen = []
+        seen: list[Array] = []
         for pair in self.down.values():
             x = pair(max_pooled(x, 2) if seen else x, train)
             seen.append(x)
