@@ -19,8 +19,8 @@ KEY = jax.random.key(0)
 SHAPES = ((1,), (8,), (8, 8))
 SMALL: dict[str, dict[str, Any]] = {
     "CNN": {"channels": (3, 4)},
-    "ResNet": {"depth": 8, "width": 3},
-    "ResNet9": {"width": 2},
+    "ResNet": {"depth": 8, "channels": 3},
+    "ResNet9": {"channels": 2},
     "UNet": {"channels": (2, 3)},
 }
 NETWORKS: list[Network] = [

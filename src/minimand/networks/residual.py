@@ -146,8 +146,8 @@ class _Residual9(nnx.Module):
 class ResNet9(LayeredNetwork):
     """The residual network of nine layers that trains quickly: wide, with two blocks.
 
-    Four convolutions of `channels`, and 2, 4 and 8 times as many, each but the first with pooling by
-    2; a block follows the second and the last. All have batch norm. The output sees the largest
+    Four convolutions, of `channels` and 2, 4 and 8 times as many, each but the first with pooling
+    by 2; a block follows the second and the last. All have batch norm. The output sees the largest
     value of every channel.
 
     Images are [n, height, width] or [n, height, width, channels], of 8 × 8 pixels or more.
