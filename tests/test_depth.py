@@ -40,19 +40,19 @@ def test_norms_are_those_of_the_gradient_by_hand() -> None:
 
 
 def test_gradients_vanish_in_a_deep_sigmoid_net_and_skip_connections_bring_them_through() -> None:
-    """A sigmoid's slope is at most 1/4, and 1/4 to the power of 15 is 1e-9."""
-    found = {one.kind: one for one in deep_networks(X, Y, depths=[16], width=8, epochs=1)}
+    """A sigmoid's slope is at most 1/4, and 1/4 to the power of 9 is 4e-6."""
+    found = {one.kind: one for one in deep_networks(X, Y, depths=[10], width=8, epochs=1)}
     assert list(found) == ["plain", "clipped", "batch norm", "residual"]
-    assert all(one.depth == 16 and len(one.start) == len(one.end) == 17 for one in found.values())
+    assert all(one.depth == 10 and len(one.start) == len(one.end) == 11 for one in found.values())
     assert found["plain"].start == found["clipped"].start
-    assert found["plain"].start[0] < 1e-6 * found["residual"].start[0]
-    assert found["plain"].start[0] < 1e-6 * found["plain"].start[-1]
+    assert found["plain"].start[0] < 1e-4 * found["residual"].start[0]
+    assert found["plain"].start[0] < 1e-4 * found["plain"].start[-1]
     assert found["residual"].start[0] > 0.01 * found["residual"].start[-1]
 
 
 def test_gradients_explode_from_large_weights_and_the_run_says_so() -> None:
     plain, clipped, *_ = deep_networks(
-        X, Y, depths=[24], activation="relu", gain=6.0, width=8, epochs=2, learning_rate=1.0
+        X, Y, depths=[10], activation="relu", gain=6.0, width=8, epochs=2, learning_rate=1.0
     )
     assert plain.start[0] > 1e6
     assert "finite" in plain.status and "finite" not in clipped.status
