@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from functools import reduce
 from operator import add
-from typing import Any
 
 import numpy as np
 
-from minimand.arrays import Array, namespace
+from minimand.arrays import Array, as_like, namespace
 from minimand.component import Card, NonNegative, component
 from minimand.errors import ArgumentError
 from minimand.losses.base import JointLoss, Loss
@@ -73,10 +72,10 @@ class Sum(JointLoss):
         """The weighted sum, for each image or for the batch."""
         parts = [loss._weighted(score, target, weight, None) for loss in self.losses]
         sets = min(1, *(len(value.shape) for value, _ in parts))
-        weights: Any = self.weights
-        if getattr(weights, "shape", ()) == ():
-            weights = [weights] * len(parts)
-        return reduce(add, (w * _mean(*part, sets) for w, part in zip(weights, parts, strict=True)))
+        values = [_mean(*part, sets) for part in parts]
+        weights = as_like(self.weights, values[0])
+        each = weights if weights.shape else [weights] * len(values)
+        return reduce(add, (each[i] * value for i, value in enumerate(values)))
 
     def response(self, score: Array) -> Array:
         """That of the first loss."""
