@@ -28,8 +28,9 @@ lint: .venv/test.stamp ## ruff: rules and format
 types: .venv/test.stamp ## mypy, strict
 	$(BIN)/mypy
 
-tests: .venv/test.stamp ## pytest: tests and doctests, a file at a time on every core
-	$(BIN)/pytest --numprocesses logical --dist loadfile
+tests: .venv/test.stamp ## pytest: tests and doctests on every core, those that hold the clock alone
+	$(BIN)/pytest -m 'not timed' --numprocesses logical --dist loadfile
+	$(BIN)/pytest -m timed tests
 
 docs: .venv/test.stamp ## the documentation, without warnings
 	rm -rf docs/_generated

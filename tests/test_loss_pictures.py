@@ -225,6 +225,7 @@ def test_what_cannot_be_shown_is_one_sentence(
     assert not out and not list(Path().iterdir())
 
 
+@pytest.mark.timed
 def test_the_list_is_quick_and_loads_nothing_heavy() -> None:
     code = (
         "import sys; from minimand.cli import main; sys.argv = ['minimand', 'losses']\n"

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from sklearn.datasets import load_digits
 
 ATTEMPTS = 5
@@ -21,6 +22,9 @@ ATTEMPTS = 5
 FIRST_NETWORK = """
 import sys, time
 import numpy as np
+import pytest
+
+import pytest
 from minimand.losses import CrossEntropy
 from minimand.networks import MLP
 from minimand.training import Recipe, train
@@ -37,6 +41,7 @@ print(done - imported)
 FIRST_LASSO = """
 import sys
 import numpy as np
+import pytest
 from minimand.losses import HalfSquared
 from minimand.penalties import L1
 from minimand.solvers import Objective, minimise
@@ -67,6 +72,7 @@ def test_a_lasso_of_few_columns_waits_for_no_library() -> None:
     assert run("-c", FIRST_LASSO).stdout.split() == ["False", "False"]
 
 
+@pytest.mark.timed
 def test_a_second_process_takes_its_compiled_programs_from_disk(tmp_path: Path) -> None:
     """It trains in half the time of the first; `benchmarks/training.py` says how long that is."""
 
@@ -84,6 +90,7 @@ def test_a_second_process_takes_its_compiled_programs_from_disk(tmp_path: Path) 
     assert sorted((tmp_path / "programs").iterdir()) == kept
 
 
+@pytest.mark.timed
 def test_import_time() -> None:
     def seconds() -> float:
         text = run("-X", "importtime", "-c", "import minimand").stderr
@@ -93,6 +100,7 @@ def test_import_time() -> None:
     assert best(seconds, 0.25) < 0.25
 
 
+@pytest.mark.timed
 def test_help_time() -> None:
     def seconds() -> float:
         begun = os.times()
