@@ -18,7 +18,7 @@ from minimand.arrays import Array
 from minimand.errors import ArgumentError, ArgumentTypeError, ShapeError
 from minimand.estimators.base import row_weights
 from minimand.estimators.libraries import answers_in_kind, fits_in_kind, on_host
-from minimand.estimators.network import Network
+from minimand.estimators.network import NetworkEstimator
 from minimand.losses import Loss, Reconstruction
 from minimand.losses.base import PointwiseLoss
 
@@ -34,7 +34,7 @@ def _draws(estimator: Any) -> bool:
 
 
 @dataclass(repr=False, eq=False)
-class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Network):  # type: ignore[misc]
+class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):  # type: ignore[misc]
     """A network that rebuilds its inputs from a code, which is what it transforms them to.
 
     X holds columns [n, p], or images [n, height, width] or [n, height, width, channels], of which

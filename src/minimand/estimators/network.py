@@ -44,7 +44,7 @@ FEWEST_ROWS_TO_WATCH = 200
 
 
 @dataclass(repr=False, eq=False)
-class Network(Estimator):
+class NetworkEstimator(Estimator):
     """What networks have in common: standardised inputs, and one compiled run in single precision.
 
     After `fit`: `trained_` (recipe, parameters, history), `history_`, `status_`, `n_iter_`
@@ -237,7 +237,7 @@ class Network(Estimator):
 
 
 @dataclass(repr=False, eq=False)
-class NetworkRegressor(Network, Regressor):
+class NetworkRegressor(NetworkEstimator, Regressor):
     """A network of a number, a multilayer perceptron by default, by any loss.
 
     X holds columns [n, p], or images [n, height, width] or [n, height, width, channels]; images of
@@ -326,7 +326,7 @@ class NetworkRegressor(Network, Regressor):
 
 
 @dataclass(repr=False, eq=False)
-class NetworkClassifier(Network, Classifier):
+class NetworkClassifier(NetworkEstimator, Classifier):
     """A network of classes, a multilayer perceptron by default, by any loss of classes.
 
     X holds columns [n, p], or images [n, height, width] or [n, height, width, channels]. Columns

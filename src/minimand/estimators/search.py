@@ -23,7 +23,7 @@ from minimand.arrays import Array
 from minimand.budget import Budget
 from minimand.data.splits import Fold
 from minimand.errors import ArgumentError
-from minimand.estimators.network import Network
+from minimand.estimators.network import NetworkEstimator
 from minimand.estimators.together import Place, Wish, giving, populations, together, wishes
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class SearchCV(BaseSearchCV):  # type: ignore[misc]
     @property
     def _networks(self) -> bool:
         """Whether settings can be trained together."""
-        return isinstance(self._last, Network)
+        return isinstance(self._last, NetworkEstimator)
 
     def _get_routed_params_for_fit(self, params: Any) -> Any:
         routed = super()._get_routed_params_for_fit(params)

@@ -1,7 +1,8 @@
 """Networks that many estimators want, trained as the members of a few programs.
 
-`Network.fit` asks for its network with `trained`. Inside `noting` a wish is only noted, and inside
-`giving` what has been trained for it since then comes back; everywhere else it is trained at once.
+`NetworkEstimator.fit` asks for its network with `trained`. Inside `noting` a wish is only noted,
+and inside `giving` what has been trained for it since then comes back; everywhere else it is
+trained at once.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ MANY_ROWS = 5000
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Attempt:
     """One fit: what scores, how it went, and the evidence that came with it."""
 
     fitted: Fitted
@@ -63,11 +63,11 @@ class Candidate:
 
     def run(
         self, bench: Bench, jobs: Sequence[tuple[Setting, Fold]], budget: Budget
-    ) -> list[Outcome]:
+    ) -> list[Attempt]:
         """Fit every (setting, rows) job; a fold's test rows are never touched."""
         raise NotImplementedError
 
-    def last(self, bench: Bench, setting: Setting) -> tuple[Outcome, str]:
+    def last(self, bench: Bench, setting: Setting) -> tuple[Attempt, str]:
         """(the fit to keep, what was done for it): by default a fresh one on all rows."""
         everything = Fold(np.arange(len(bench.X)), np.arange(0))
         (outcome,) = self.run(bench, [(setting, everything)], Budget())
@@ -106,7 +106,7 @@ class Affine(Candidate):
 
     def run(
         self, bench: Bench, jobs: Sequence[tuple[Setting, Fold]], budget: Budget
-    ) -> list[Outcome]:
+    ) -> list[Attempt]:
         """Solve one job after another."""
         return [self._solve(bench, setting, fold.train, budget) for setting, fold in jobs]
 
@@ -115,13 +115,13 @@ class Affine(Candidate):
         objective = Objective(self.loss, setting["penalty"])
         return {"objective": objective.to_json(), "solver": self._solver(bench)[0].to_json()}
 
-    def _solve(self, bench: Bench, setting: Setting, rows: np.ndarray, budget: Budget) -> Outcome:
+    def _solve(self, bench: Bench, setting: Setting, rows: np.ndarray, budget: Budget) -> Attempt:
         objective, y = Objective(self.loss, setting["penalty"]), bench.encoded(self.loss)
         solver, _ = self._solver(bench)
         solved = solver.minimise(objective, bench.X[rows], y[rows], budget=budget)
         fitted = Fitted(self.loss, bench.encoder(self.loss), solved.params)
         usable = solved.converged or not budget.spent()
-        return Outcome(fitted, solved.status, usable, solved.history, vars(solved.certificate))
+        return Attempt(fitted, solved.status, usable, solved.history, vars(solved.certificate))
 
     def _solver(self, bench: Bench) -> Any:
         objective = Objective(self.loss, self.penalty)
@@ -159,7 +159,7 @@ class Perceptrons(Candidate):
 
     def run(
         self, bench: Bench, jobs: Sequence[tuple[Setting, Fold]], budget: Budget
-    ) -> list[Outcome]:
+    ) -> list[Attempt]:
         """Train all jobs at once; a tenth of each job's rows is watched for early stopping."""
         from minimand.training import train_members
 
@@ -175,7 +175,7 @@ class Perceptrons(Candidate):
         )
         encoder = bench.encoder(self.loss)
         return [
-            Outcome(
+            Attempt(
                 Fitted(self.loss, encoder, t.params, t.recipe, t.network_state),
                 t.status,
                 t.finite and bool(t.history["epoch"]),

@@ -13,7 +13,7 @@ from minimand.budget import Budget
 from minimand.data import Fold, Images, PixelEncoder, Task, holdout
 from minimand.data.augmentation import Augmentation, Chain, Unchanged
 from minimand.fitting.bench import Bench
-from minimand.fitting.candidates import MANY_ROWS, Candidate, Outcome
+from minimand.fitting.candidates import MANY_ROWS, Attempt, Candidate
 from minimand.fitting.model import Fitted
 from minimand.fitting.question import Question, component_of
 from minimand.losses import CrossEntropy, Logistic, Loss, Poisson, Squared
@@ -40,7 +40,7 @@ class ImageNetwork(Candidate):
     network: Network = field(default_factory=Standardised)
     augmentation: Augmentation = field(default_factory=Unchanged)
     epochs: int | None = None
-    outcomes: list[Outcome] = field(default_factory=list, compare=False, repr=False)
+    outcomes: list[Attempt] = field(default_factory=list, compare=False, repr=False)
 
     def method(self, bench: Bench) -> tuple[str, str]:
         """The update rule."""
@@ -54,7 +54,7 @@ class ImageNetwork(Candidate):
 
     def run(
         self, bench: Bench, jobs: Sequence[tuple[Setting, Fold]], budget: Budget
-    ) -> list[Outcome]:
+    ) -> list[Attempt]:
         """Train once; the test rows of the folds are watched for early stopping."""
         if not jobs:
             return []
@@ -76,10 +76,10 @@ class ImageNetwork(Candidate):
         )
         status = trained.status.replace("ran all", "went through all")
         usable = trained.finite and bool(trained.history["epoch"])
-        self.outcomes.append(Outcome(fitted, status, usable, trained.history))
+        self.outcomes.append(Attempt(fitted, status, usable, trained.history))
         return self.outcomes[-1:] * len(jobs)
 
-    def last(self, bench: Bench, setting: Setting) -> tuple[Outcome, str]:
+    def last(self, bench: Bench, setting: Setting) -> tuple[Attempt, str]:
         """The network that was judged: another training would take as long again."""
         rows = len(bench.folds[0].train)
         return self.outcomes[-1], f"Kept {self.name} as trained on {rows:,} images"

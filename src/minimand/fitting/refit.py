@@ -13,7 +13,7 @@ from minimand.data import FeatureEncoder, Images, PixelEncoder
 from minimand.diagnosis import findings
 from minimand.errors import SolverError
 from minimand.fitting.bench import Bench, Constant, truth_of
-from minimand.fitting.candidates import Outcome
+from minimand.fitting.candidates import Attempt
 from minimand.fitting.model import Fitted, Model
 from minimand.fitting.results import Fit
 from minimand.fitting.study import Say, Studied
@@ -70,7 +70,7 @@ def _test(bench: Bench, truth: Array, said: Prediction) -> dict[str, float]:
     return {"value": bench.metric(truth, said), "low": low, "high": high}
 
 
-def _predictions(outcome: Outcome, target: Any, said: Prediction) -> dict[str, Array]:
+def _predictions(outcome: Attempt, target: Any, said: Prediction) -> dict[str, Array]:
     classes = outcome.fitted.target.classes
     shown = {
         "actual": target.to_numpy(),
