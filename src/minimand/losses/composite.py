@@ -49,8 +49,8 @@ class Sum(JointLoss):
         for loss in self.losses:
             if loss.card.target != "image" or _axes(loss) != _axes(self.losses[0]):
                 raise ArgumentError(
-                    f"Sum: {loss} does not judge the images that {self.losses[0]} judges; all "
-                    f"losses must take the same scores and targets of pixels"
+                    f"Sum: {loss} cannot stand beside {self.losses[0]}; all losses must be of "
+                    f"images, and take the same scores and targets of pixels"
                 )
         if np.shape(self.weights) not in ((), (len(self.losses),)):
             raise ArgumentError(
