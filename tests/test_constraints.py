@@ -105,7 +105,7 @@ def test_a_penalty_of_activities_makes_hidden_units_silent() -> None:
         return penalty.of_activities(seen, jnp.ones(20))
 
     before, slope = active(tree), jax.jit(jax.grad(active))
-    for _ in range(50):
+    for _ in range(150):
         tree = jax.tree.map(lambda p, g: p - 0.03 * g, tree, slope(tree))
     assert active(tree) < 0.2 * before
 

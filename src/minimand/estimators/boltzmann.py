@@ -189,7 +189,7 @@ class DeepBeliefClassifier(NetworkClassifier):
 
     >>> from sklearn.datasets import load_digits
     >>> X, y = load_digits(return_X_y=True)
-    >>> fitted = DeepBeliefClassifier((64,), max_iter=30, random_state=0).fit(X[:200] / 16, y[:200])
+    >>> fitted = DeepBeliefClassifier((64,), max_iter=90, random_state=0).fit(X[:200] / 16, y[:200])
     >>> fitted.score(X[200:] / 16, y[200:]) > 0.75
     True
     """

@@ -113,6 +113,7 @@ class Problem:
         self.loss.check_minimisable()
         if not self.penalty.solvable:
             raise ArgumentError(f"{self.penalty} is no penalty of a linear model")
+        self.penalty.check_names(())
         X, y = matrix(X), np.asarray(y)
         if X.ndim != 2 or y.shape != X.shape[:1] or 0 in X.shape:
             raise ShapeError(f"X has shape {X.shape} and y {y.shape}; expected [n, p] and [n]")
