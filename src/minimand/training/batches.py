@@ -41,7 +41,7 @@ def permutation(key: Array, n: int, count: Array | int) -> Array:
     Source: Hoang, Morris and Rogaway (2012), An enciphering scheme based on a card shuffle, fig. 1.
     """
     count, start = jnp.uint32(count), jax.lax.iota("uint32", n)
-    bits = jax.random.bits(key, (ROUNDS, 2))
+    bits = jax.random.bits(key, (ROUNDS, 2), "uint32")
 
     def swapped_or_not(number: Array, x: Array) -> Array:
         first, second = bits[number]
