@@ -16,7 +16,7 @@ from minimand.networks import CNN, MLP, RBM, DeepBeliefNetwork, Network, UNet
 
 Array = Any
 KEY = jax.random.key(0)
-SHAPES = ((1,), (8,), (8, 8))
+SHAPES = ((8,), (1,), (8, 8))
 SAMPLING = (RBM, DeepBeliefNetwork)
 """Their samples count as constants; `test_boltzmann.py` holds their slopes to enumeration."""
 SMALL: dict[str, dict[str, Any]] = {

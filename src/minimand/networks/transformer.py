@@ -38,7 +38,7 @@ class _Block(nnx.Module):
         n, length, width = x.shape
         mixed = self.attention(self.attention_norm(x)).reshape(n, length, 3 * self.heads, -1)
         query, key, value = jnp.split(mixed, 3, axis=2)
-        seen = jax.nn.dot_product_attention(turned(query), turned(key), value, is_causal=True)
+        seen = attended(turned(query), turned(key), value)
         x = x + dropped(self.mixture(seen.reshape(n, length, width)), first, dropout)
         hidden = jax.nn.gelu(self.wide(self.norm(x)))
         return x + dropped(self.narrow(hidden), second, dropout), hidden
@@ -97,11 +97,30 @@ class Transformer(Dropping):
 
     def run(self, module: Any, x: Array, *, key: Array, train: bool) -> tuple[Array, Tree]:
         """(scores [n, T, outputs], activities of the blocks)."""
-        x, activities = module.embedding(x), {}
+        x, activities = module.embedding.embedding[x], {}
         for i, (name, block) in enumerate(module.blocks.items()):
             x, hidden = block(x, jax.random.fold_in(key, i), self.rate(train))
             activities[name] = {ACTIVITY: hidden}
         return module.output(module.norm(x)), {"blocks": activities}
+
+
+def attended(query: Array, key: Array, value: Array) -> Array:
+    """At every place the mean of the values so far, weighed by how their keys suit its query.
+
+    softmax(q kᵀ / √d) v over [n, T, heads, d]; in the precision of its inputs, with weights of at
+    least 32 bits. (`jax.nn.dot_product_attention` rounds the weights of float64 to float32.)
+
+    >>> x = jnp.arange(4.0).reshape(1, 4, 1, 1)
+    >>> attended(jnp.zeros_like(x), x, x).ravel().tolist()
+    [0.0, 0.5, 1.0, 1.5]
+    """
+    exact = jnp.promote_types(query.dtype, jnp.float32)
+    suits = jnp.einsum("nthd,nshd->nhts", query, key, preferred_element_type=exact)
+    suits = jnp.where(
+        jnp.tri(len(suits[0, 0]), dtype=bool), suits / query.shape[-1] ** 0.5, -jnp.inf
+    )
+    weights = jax.nn.softmax(suits).astype(value.dtype)
+    return jnp.einsum("nhts,nshd->nthd", weights, value)
 
 
 def turned(x: Array) -> Array:
