@@ -93,19 +93,22 @@ def test_it_trains_where_the_usual_rate_fails() -> None:
 
 
 def test_it_is_about_as_good_as_any_rate_ten_times_as_long() -> None:
+    """On average over five seeds: held-out losses of one vary by more than rates do."""
     inputs, classes = datasets.load_digits(return_X_y=True)
     inputs = (inputs / 16).astype(np.float32)
     recipe = Recipe(MLP(hidden=(32,), outputs=10), CrossEntropy(), SGD(), epochs=40)
 
-    def ends(rate: float) -> float:
+    def ends(rate: float, seed: int) -> float:
         own = replace(recipe, optimizer=SGD(learning_rate=rate))
         try:
-            return min(train(own, inputs, classes).history["validation"])
+            return min(train(own, inputs, classes, seed=seed).history["validation"])
         except SolverError:
             return np.inf
 
-    chosen = range_test(recipe, inputs, classes).chosen
-    assert ends(chosen) < 1.3 * min(map(ends, (0.003, 0.03, 0.1, 0.3, 1.0)))
+    seeds = range(5)
+    chosen = [ends(range_test(recipe, inputs, classes, seed=seed).chosen, seed) for seed in seeds]
+    fixed = [[ends(rate, seed) for seed in seeds] for rate in (0.003, 0.03, 0.1, 0.3, 1.0)]
+    assert np.mean(chosen) < 1.3 * np.min(np.mean(fixed, axis=1))
 
 
 def test_a_schedule_does_not_hide_the_peak() -> None:
