@@ -392,17 +392,19 @@ def test_a_budget_ends_a_run_with_what_there_is() -> None:
     assert np.all(np.isfinite(fitted.scores(X)))
 
 
-@pytest.mark.parametrize("own", [True, False])
-def test_ctrl_c_ends_a_run_with_what_there_is(own: bool) -> None:
+@pytest.mark.parametrize("budget", ["none", "given", "entered"])
+def test_ctrl_c_ends_a_run_with_what_there_is(budget: str) -> None:
     before = signal.getsignal(signal.SIGINT)
     timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
-    if own:
+    if budget == "none":
         fitted = train(LONG, X, Y, validation=0.0)
+    elif budget == "given":
+        fitted = train(LONG, X, Y, validation=0.0, budget=Budget(600))
     else:
-        with Budget() as budget:
-            fitted = train(LONG, X, Y, validation=0.0, budget=budget)
-            assert budget.spent()
+        with Budget() as entered:
+            fitted = train(LONG, X, Y, validation=0.0, budget=entered)
+            assert entered.spent()
     timer.join()
     assert "(Ctrl-C)" in fitted.status
     assert np.all(np.isfinite(fitted.scores(X)))

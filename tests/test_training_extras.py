@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,16 +14,18 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 import minimand
+from minimand.budget import Budget
 from minimand.constraints import MaxNorm
 from minimand.data.augmentation import GaussianNoise, MixUp
+from minimand.data.splits import Fold
 from minimand.errors import ArgumentError, SolverError
 from minimand.losses import CrossEntropy, Logistic, Squared
 from minimand.metrics import AUC
 from minimand.networks import MLP, Linear
-from minimand.optimizers import SAM, SGD, Adam, Sophia
+from minimand.optimizers import SAM, SGD, Accumulate, Adam, Sophia
 from minimand.penalties import L1
 from minimand.schedules import ReduceOnPlateau
-from minimand.training import Recipe, Trained, train
+from minimand.training import Recipe, Trained, train, train_members
 from minimand.training.progress import Event
 
 RANDOM = np.random.default_rng(0)
@@ -129,13 +133,47 @@ def test_a_parameter_that_is_not_finite_is_named() -> None:
         train(LINE, X, Y, validation=0, start=at)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_gradient_is_named_at_its_step_though_losses_stay_finite(precision: str) -> None:
+    """Symbol 5 has the score √0, whose slope is no number; it is seen once in an epoch."""
+
+    def init(key: Any, x: Any) -> Any:
+        return {"table": {"kernel": jnp.ones(8).at[5].set(0.0)}}
+
+    def apply(params: Any, x: Any) -> Any:
+        return jnp.sqrt(jnp.abs(params["table"]["kernel"][x[:, 0].astype(int)]))
+
+    x = np.zeros((96, 1), np.float32)
+    x[37] = 5
+    recipe = Recipe((init, apply), Squared(), SGD(0.01), batch_size=8, epochs=1)
+    recipe = replace(recipe, precision=precision)
+
+    def ended(optimizer: Any) -> SolverError:
+        with pytest.raises(SolverError) as caught:
+            train(replace(recipe, optimizer=optimizer), x, Y, validation=0)
+        return caught.value
+
+    error = ended(SGD(0.01))
+    named = re.match(
+        r"the gradient of table.kernel\[5\] stopped .* epoch 1, step (\d+);", str(error)
+    )
+    assert named and str(ended(Accumulate(SGD(0.01), steps=4))).startswith(named[0])
+    before = max(1, int(named[1]) - 1)
+    fitted = train(recipe, x, Y, validation=0, budget=Budget(steps=before))
+    np.testing.assert_array_equal(
+        fitted.last["params"]["table"]["kernel"], error.trained.last["params"]["table"]["kernel"]
+    )
+    with pytest.raises(SolverError):
+        train(recipe, x, Y, validation=0, budget=Budget(steps=before + 1))
+
+
 def test_a_batch_may_be_skipped() -> None:
     y = Y.copy()
     y[17] = 3e25
     recipe = replace(LINE, on_non_finite="skip", epochs=60)
     start = train(replace(LINE, epochs=1), X, Y, validation=0)
     fitted = train(recipe, X, y, validation=0, start=start)
-    assert fitted.finite
+    assert fitted.finite and fitted.status.endswith("batches passed over: 60")
     np.testing.assert_allclose(fitted.params["output"]["kernel"][:, 0], [1, -2, 0.5, 0], atol=0.2)
 
 
@@ -146,6 +184,27 @@ def test_a_step_size_that_is_too_long_is_halved_until_it_fits() -> None:
     fitted = train(replace(recipe, on_non_finite="halve"), X, Y, validation=0)
     assert fitted.finite and fitted.last["rate"] < 1
     assert fitted.history["train"][-1] < np.var(Y)
+
+
+def test_going_back_does_not_depend_on_how_the_run_is_cut(tmp_path: Path) -> None:
+    """Going back to the lowest epoch gives the same bits in one piece and in two."""
+    recipe = replace(LINE, optimizer=SGD(learning_rate=50.0), epochs=40, on_non_finite="halve")
+    whole = train(recipe, X, Y, validation=0)
+    assert whole.last["rate"] < 1
+    train(recipe, X, Y, validation=0, checkpoints=tmp_path, budget=Budget(steps=57))
+    again = train(recipe, X, Y, validation=0, checkpoints=tmp_path, resume=True)
+    assert again.history == whole.history
+    jax.tree.map(np.testing.assert_array_equal, again.last, whole.last)
+
+
+def test_a_watched_loss_that_is_never_finite_keeps_the_last_parameters() -> None:
+    recipe = replace(LINE, epochs=5, patience=3)
+    y = Y.copy()
+    y[90] = 3e25
+    fold = Fold(np.arange(80), np.arange(80, 96))
+    (fitted,) = train_members([recipe], X, y, [fold], [0])
+    assert fitted.status == "stopped early after 3 epochs; what was watched was never finite"
+    jax.tree.map(np.testing.assert_array_equal, fitted.params, fitted.last["params"])
 
 
 def test_a_run_goes_on_from_an_earlier_one() -> None:
@@ -164,6 +223,32 @@ def test_listeners_hear_of_every_epoch_once() -> None:
     np.testing.assert_allclose([line[1] for line in lines], fitted.history["train"], rtol=1e-6)
     assert heard[-1].step == heard[-1].steps and heard[-1].seconds_left == 0
     assert all(event.examples_per_second > 0 for event in heard)
+
+
+def test_listeners_hear_a_metric_as_it_is_and_time_since_the_run_was_resumed(
+    tmp_path: Path,
+) -> None:
+    recipe = Recipe(Linear(), Logistic(), SGD(0.5), metric=AUC(), batch_size=16, epochs=8)
+    heard: list[Event] = []
+    y = np.where(Y > 0, 1, -1)
+    train(recipe, X, y, checkpoints=tmp_path, budget=Budget(steps=24))
+    fitted = train(recipe, X, y, checkpoints=tmp_path, resume=True, listeners=[heard.append])
+    lines = [line for event in heard for line in event.lines]
+    np.testing.assert_allclose(
+        [line[2] for line in lines], fitted.history["validation"][4:], rtol=1e-6
+    )
+    assert all(line[2] > 0.5 for line in lines) and heard[0].begun == 24
+    assert replace(heard[0], seconds=3.0, step=27, steps=30).seconds_left == 3.0
+
+
+def test_parameters_of_any_network_can_be_saved(tmp_path: Path) -> None:
+    from flax import nnx
+    from safetensors.numpy import load_file
+
+    fitted = train(replace(LINE, network=nnx.Linear(4, 1, rngs=nnx.Rngs(0))), X, Y, validation=0)
+    fitted.save_parameters(tmp_path / "line.safetensors")
+    found = load_file(tmp_path / "line.safetensors")
+    np.testing.assert_array_equal(found["params.kernel"], fitted.params["kernel"])
 
 
 def test_losses_are_written_for_tensorboard(tmp_path) -> None:

@@ -39,7 +39,14 @@ class FileError(MinimandError, OSError):
 
 
 class SolverError(MinimandError, RuntimeError):
-    """A solver or a training run that ended without a usable answer; the text is its status."""
+    """A solver or a training run that ended without a usable answer; the text is its status.
+
+    `trained` is what there was before a training run met numbers that are not finite.
+    """
+
+    def __init__(self, status: str, trained: object = None):
+        super().__init__(status)
+        self.trained = trained
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:

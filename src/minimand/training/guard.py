@@ -1,8 +1,6 @@
-"""What to do when numbers stop being finite: go back to the step before, and name the culprit."""
+"""Which number was the first that is not finite, in words."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -13,20 +11,6 @@ from minimand.networks.base import Tree
 from minimand.training import program
 from minimand.training.batches import inputs, shuffled
 from minimand.training.program import Member, State
-
-
-def rewound(
-    advance: Callable[[State, int, int], State], before: State, after: State, first: int
-) -> State:
-    """The state of the one member just before the step whose loss or gradient is not finite.
-
-    The program notices a loss at once, a gradient at the next step by what it made of the
-    parameters: the steps from `first`, where the state was `before`, are then run again, less one.
-    """
-    if finite(after.params):
-        return after
-    bad = int(after.step[0]) - 1
-    return advance(before, first, max(bad, first))._replace(status=after.status)
 
 
 def culprit(

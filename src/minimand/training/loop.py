@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -18,16 +17,19 @@ from minimand.errors import ArgumentError, SolverError
 from minimand.networks.base import Tree, merged
 from minimand.training.checkpoint import Checkpoints, NoCheckpoints, identity
 from minimand.training.compilation import collector_paused
-from minimand.training.guard import finite, rewound
+from minimand.training.guard import finite
 from minimand.training.inputs import check_seeds
 from minimand.training.members import InMemory, next_chunk, results
 from minimand.training.program import NON_FINITE, RUNNING, State
 from minimand.training.progress import Event, Listener, medians, progress_bar
 from minimand.training.recipe import Recipe
-from minimand.training.result import Trained
+from minimand.training.result import Trained, as_watched
 from minimand.training.sharding import on_devices
 
 HALVINGS = 20
+FIRST = 256
+"""The steps of the first chunk, at most."""
+
 LONGER = 4
 """So many times longer chunks may be for members, whose states are dealt out anew for each."""
 
@@ -70,7 +72,8 @@ def train(
         listeners: called with an `Event` between chunks of the run, about twice a second.
 
     Raises:
-        SolverError: the loss stopped being finite; the text names the epoch.
+        SolverError: a number stopped being finite; the text names it and the step, and `trained`
+            has the parameters of the best epoch, and in `last` those before that step.
 
     >>> from minimand.losses import Squared
     >>> from minimand.networks import Linear
@@ -103,7 +106,7 @@ def train(
         listeners=listeners,
     )
     if not fitted.finite:
-        raise SolverError(fitted.status)
+        raise SolverError(fitted.status, trained=fitted)
     return fitted
 
 
@@ -160,8 +163,11 @@ class RowSource(Protocol):
     def reach(self, first: int, wanted: int) -> int:
         """How far one call of `advance` can go from step `first`, at most to `wanted`."""
 
-    def advance(self, state: State, first: int, until: int) -> State:
-        """The state before step `until`, from the one before step `first`."""
+    def advance(self, state: State, first: int, until: int, careful: bool = False) -> State:
+        """The state before step `until`, from the one before step `first`.
+
+        A careful run ends before the first gradient or parameter that is not finite.
+        """
 
     def finish(self, state: State) -> State:
         """The state as if the epoch ended here."""
@@ -181,53 +187,60 @@ def run(
     listeners: Sequence[Listener],
 ) -> list[Trained]:
     """All epochs, unless something ends them before."""
-    steps = rows.steps
-    last, chunk, finding = steps * recipes[0].epochs, steps, ""
-    obeyed = nullcontext(budget) if budget else Budget()
-    with obeyed as budget, collector_paused(), progress_bar(progress) as draw:
+    steps, halves = rows.steps, recipes[0].on_non_finite == "halve" and len(recipes) == 1
+    last, chunk, finding = steps * recipes[0].epochs, min(steps, FIRST), ""
+    with budget or Budget() as budget, collector_paused(), progress_bar(progress) as draw:
         state = rows.begin()
         if starts:
             state = _begun(state, starts)
-        done, state = saved.restored(state)
+        done, (state, good) = saved.restored((state, state if halves else None))
         budget.taken = done
-        begun, first, lowest, good = time.perf_counter(), done, np.inf, (done, state)
+        begun, first = time.perf_counter(), done
         while done < last and not budget.spent() and np.any(np.asarray(state.status) == RUNNING):
             wanted = min(last, done + chunk, budget.steps or last)
+            if halves:
+                wanted = min(wanted, done - done % steps + steps)
             chunk_begun, ahead = time.perf_counter(), rows.reach(done, wanted)
             before, state = state, rows.advance(state, done, ahead)
             if len(recipes) == 1 and _broken(state):
                 rate = np.asarray(before.rate)
-                if recipes[0].on_non_finite == "halve" and rate[0] > 0.5**HALVINGS:
-                    done, state = good[0], good[1]._replace(rate=rate / 2)
+                if good is not None and rate[0] > 0.5**HALVINGS:
+                    done, state = int(good.step[0]), good._replace(rate=rate / 2)
                     continue
-                state = rewound(rows.advance, before, state, done)
+                state = rows.advance(before, done, ahead, careful=True)
                 finding = rows.culprit(state)
+                state = state._replace(status=np.full_like(state.status, NON_FINITE))
                 break
-            saved.after(ahead, state)
+            if good is not None and ahead % steps == 0 and _last_loss(state) < _last_loss(good):
+                good = state
+            saved.after(ahead, (state, good))
             now = time.perf_counter()
             event = Event(
                 step=ahead,
                 steps=last,
                 epoch=ahead // steps,
                 epochs=recipes[0].epochs,
+                begun=first,
                 seconds=now - begun,
                 examples_per_second=rows.rows * (ahead - first) / steps / (now - begun),
                 alive=int(np.sum(np.asarray(state.status) == RUNNING)),
-                lines=medians(np.asarray(state.history), done // steps, ahead // steps),
+                lines=medians(as_watched(recipes[0], state.history), done // steps, ahead // steps),
             )
             for listener in (draw, *listeners):
                 listener(event)
-            for _, loss, _ in event.lines[-1:]:
-                if loss < lowest < np.inf:
-                    good = (ahead, state)
-                lowest = min(loss, lowest)
             share = (now - chunk_begun) / min(len(recipes), LONGER)
             done, chunk = ahead, next_chunk(ahead - done, steps, share)
             budget.taken = done
-        saved.close(done, state)
+        saved.close(done, (state, good))
         if done % steps and not finding:
             state = rows.finish(state)
     return results(recipes, state, budget.reason, finding)
+
+
+def _last_loss(state: State) -> float:
+    """The training loss of the last epoch, and ∞ before the first one."""
+    epoch = int(np.asarray(state.epoch)[0])
+    return float(np.asarray(state.history)[0, epoch - 1, 0]) if epoch else np.inf
 
 
 def _broken(state: State) -> bool:

@@ -79,12 +79,12 @@ class InMemory:
         """Any step."""
         return wanted
 
-    def advance(self, state: State, first: int, until: int) -> State:
+    def advance(self, state: State, first: int, until: int, careful: bool = False) -> State:
         """The state before step `until`, from the one before step `first`."""
         after: State
         if len(self._constants) == 1 or everywhere():
             with single_precision():
-                after = advance(self.members, *self._rows[0], state, first, until)
+                after = advance(self.members, *self._rows[0], state, first, until, careful)
             return after
         hands = _dealt(np.asarray(state.status) == RUNNING, len(self._places))
         work = partial(self._work, jax.device_get(state), first)

@@ -41,9 +41,9 @@ class Member(NamedTuple):
 class State(NamedTuple):
     """Everything that changes during a run.
 
-    `step` counts the batches seen, `epoch` the epochs ended; `sums` are (Σ w ℓ, Σ w) of the epoch
-    so far, `memory` is the schedule's, `rate` multiplies every update. A run whose loss stops being
-    finite keeps what it had before that step.
+    `step` counts the batches seen and `skipped` those passed over, `epoch` the epochs ended; `sums`
+    are (Σ w ℓ, Σ w) of the epoch so far, `memory` is the schedule's, `rate` multiplies every
+    update. A run whose loss stops being finite keeps what it had before that step.
     """
 
     params: Tree
@@ -52,6 +52,7 @@ class State(NamedTuple):
     memory: Any
     rate: Array
     step: Array
+    skipped: Array
     sums: Array
     epoch: Array
     status: Array
@@ -69,11 +70,20 @@ def begin(members: Member, X: Array, bias: Array) -> State:
     return started
 
 
-@jax.jit
-def advance(members: Member, X: Array, y: Array, state: State, first: Array, until: Array) -> State:
+@partial(jax.jit, static_argnames="careful")
+def advance(
+    members: Member,
+    X: Array,
+    y: Array,
+    state: State,
+    first: Array,
+    until: Array,
+    careful: bool = False,
+) -> State:
     """Run every member from step `first` to step `until`, or until all have stopped.
 
-    The state given stays valid, so that the host can go back to it.
+    The state given stays valid, so that the host can go back to it. A `careful` run also looks at
+    every gradient and at every parameter, and ends before the first that is not finite.
     """
     steps = steps_in_epoch(members)
 
@@ -86,7 +96,7 @@ def advance(members: Member, X: Array, y: Array, state: State, first: Array, unt
         first = step % steps
         last = jnp.minimum(steps, first + until - step)
         key = epoch_keys(members, step // steps)
-        state = take_steps(members, X, y, state, key, first, last)
+        state = take_steps(members, X, y, state, key, first, last, careful=careful)
         at_the_end = jax.vmap(partial(_close, X=X, y=y))
         state = jax.lax.cond(
             last == steps, at_the_end, lambda _, state, __: state, members, state, key
@@ -128,6 +138,7 @@ def _start(member: Member, X: Array, bias: Array) -> State:
         memory=recipe.schedule.memory(),
         rate=jnp.ones((), jnp.float32),
         step=zero,
+        skipped=zero,
         sums=jnp.zeros(2, jnp.float32),
         epoch=zero,
         status=jnp.full((), RUNNING, jnp.int32),
@@ -153,13 +164,14 @@ def take_steps(
     first: Array,
     last: Array,
     count: Array | None = None,
+    careful: bool = False,
 ) -> State:
     """The batches `first` to `last` of an epoch, each mapped over the members."""
     batches = jax.vmap(shuffled, in_axes=(0, None, 0, None), out_axes=1)(
         members.train, members.recipe.batch_size, key, count
     )
     guarded = len(members.seed) == 1 or members.recipe.on_non_finite == "skip"
-    one = partial(_update, guarded=guarded)
+    one = partial(_update, guarded=guarded, careful=careful)
     update = _mapped(one, members, in_axes=(0, None, None, 0, 0, 0, None))
 
     def step(number: Array, changing: State) -> State:
@@ -180,10 +192,12 @@ def _update(
     key: Array,
     number: Array,
     guarded: bool,
+    careful: bool,
 ) -> State:
     """One step of one member; if `guarded`, it is not taken when its loss is not finite.
 
-    A finite loss with a gradient that is not shows at the next step: see `guard`. Members that run
+    A finite loss with a gradient that is not shows later, by what it makes of the parameters, and
+    a `careful` run then finds the step: see `guard`. Members that run
     together go unguarded, because a choice for each would copy all that they have at every step:
     one that has ended goes on to no effect, and keeps the best parameters that it had.
     """
@@ -195,11 +209,6 @@ def _update(
         return seen, gradient
 
     (network, loss), gradient = recipe.optimizer.gradient(gradient_at, state.params)
-    finite = jnp.isfinite(loss[0])
-    if recipe.on_non_finite == "skip":
-        finite &= all_finite(gradient)
-    running = state.status == RUNNING
-    good = running & finite
 
     def taken() -> tuple[Tree, Tree, Any]:
         updates, optimizer = rule(recipe).update(
@@ -215,14 +224,23 @@ def _update(
         params = optax.apply_updates(state.params, updates)
         return recipe.constraint.projected(params), network, optimizer
 
+    finite = jnp.isfinite(loss[0])
+    skips = recipe.on_non_finite == "skip"
+    if careful or skips:
+        finite &= all_finite(gradient)
+    if careful:
+        finite &= all_finite(taken()[:2])
+    running = state.status == RUNNING
+    good = running & finite
     kept = (state.params, state.network, state.optimizer)
     params, network, optimizer = jax.lax.cond(good, taken, lambda: kept) if guarded else taken()
-    ends = running & ~finite & (recipe.on_non_finite != "skip")
+    ends = running & ~finite & (not skips)
     return state._replace(
         params=params,
         network=network,
         optimizer=optimizer,
         step=state.step + (running & ~ends),
+        skipped=state.skipped + (running & ~good) if skips else state.skipped,
         sums=state.sums + jnp.where(good, jnp.stack(loss), 0.0),
         status=jnp.where(ends, NON_FINITE, state.status),
     )
@@ -303,14 +321,16 @@ def end_epoch(member: Member, state: State, total: tuple[Array, Array]) -> State
     finite = all_finite(params)
     running = (state.status == RUNNING) & finite
     better = running & (~watched | (validation < state.best - recipe.min_delta))
-    kept = better if recipe.restore_best else running
+    never = state.best == jnp.inf
+    kept = running & (better | never) if recipe.restore_best else running
     best_epoch = jnp.where(better, epoch, state.best_epoch)
     tired = watched & (epoch - best_epoch >= recipe.patience) & (epoch < recipe.epochs)
     tired &= epoch >= recipe.min_epochs
     reached = watched & (recipe.goal is not None) & (validation <= recipe.falling_goal)
+    memory = recipe.schedule.watched(state.memory, jnp.where(watched, validation, train))
     lines = state.history.at[state.epoch].set(jnp.stack([train, validation]))
     return state._replace(
-        memory=recipe.schedule.watched(state.memory, jnp.where(watched, validation, train)),
+        memory=_choose(running, memory, state.memory),
         sums=jnp.zeros_like(state.sums),
         epoch=jnp.where(running, epoch, state.epoch),
         status=jnp.where(
@@ -373,9 +393,10 @@ def _ratio(total: Array, weight: Array) -> Array:
     return total / jnp.where(weight > 0, weight, 1.0)
 
 
-def all_finite(params: Tree) -> Array:
+def all_finite(tree: Any) -> Array:
     """Whether every number of a tree is finite."""
-    return reduce(jnp.logical_and, (jnp.all(jnp.isfinite(p)) for p in jax.tree.leaves(params)))
+    numbers = (p for p in jax.tree.leaves(tree) if jnp.issubdtype(p.dtype, jnp.inexact))
+    return reduce(jnp.logical_and, (jnp.all(jnp.isfinite(p)) for p in numbers), jnp.bool(True))
 
 
 def _cast(tree: Any, dtype: str) -> Any:

@@ -16,7 +16,8 @@ import numpy as np
 class Event:
     """What the host sees between two chunks of a run.
 
-    `alive` is how many members have not ended. `lines` are (epoch, training loss, validation loss)
+    `seconds` have passed since the run began, or was resumed, at step `begun`. `alive` is how many
+    members have not ended. `lines` are (epoch, training loss, what is watched)
     of the epochs that ended since the last event, medians over the members whose losses are finite.
     """
 
@@ -24,6 +25,7 @@ class Event:
     steps: int
     epoch: int
     epochs: int
+    begun: int
     seconds: float
     examples_per_second: float
     alive: int
@@ -32,14 +34,14 @@ class Event:
     @property
     def seconds_left(self) -> float:
         """The time that the rest takes, at most, at the speed so far."""
-        return self.seconds * (self.steps - self.step) / max(self.step, 1)
+        return self.seconds * (self.steps - self.step) / max(self.step - self.begun, 1)
 
 
 Listener = Callable[[Event], None]
 
 
 def medians(history: np.ndarray, first: int, last: int) -> list[tuple[int, float, float]]:
-    """(epoch, training loss, validation loss) of epochs `first` to `last` of [K, epochs, 2]."""
+    """(epoch, training loss, what is watched) of epochs `first` to `last` of [K, epochs, 2]."""
     lines = []
     for epoch in range(first, last):
         losses = [line for line in history[:, epoch].tolist() if isfinite(line[0])]
@@ -76,7 +78,8 @@ def progress_bar(show: bool | None) -> Iterator[Listener]:
             for _, train, validation in event.lines[-1:]:
                 watched = f", validation {validation:.4g}" if np.isfinite(validation) else ""
                 said = f"loss {train:.4g}{watched}, {said}"
-            bar.update(task, total=event.epochs, completed=event.epoch, said=said, refresh=True)
+            done = event.epochs * event.step / event.steps
+            bar.update(task, total=event.epochs, completed=done, said=said, refresh=True)
 
         yield draw
 

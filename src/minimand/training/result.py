@@ -13,7 +13,7 @@ import numpy as np
 
 from minimand.arrays import Array
 from minimand.errors import FileError
-from minimand.files import write_whole
+from minimand.files import write_file, write_whole
 from minimand.networks.base import Tree, named_leaves, nested
 from minimand.training.inputs import readable
 from minimand.training.program import EARLY, NON_FINITE, rule, scores
@@ -65,6 +65,18 @@ class Trained:
             ArgumentError: the network is none of another library.
         """
         return self.recipe.network.module(self.params, self.network_state)
+
+    def save_parameters(self, path: str | Path) -> None:
+        """Write parameters and network state, by their names, into one file of safetensors.
+
+        Raises:
+            FileError: the file cannot be written.
+        """
+        from safetensors.numpy import save
+
+        trees = {"params": self.params, "state": self.network_state}
+        arrays = {".".join(path): np.asarray(leaf) for path, leaf in named_leaves(trees).items()}
+        write_file(Path(path), save(arrays))
 
     def save(self, folder: str | Path) -> None:
         """Write network.safetensors and network.json into a new folder.
@@ -126,6 +138,7 @@ class Trained:
         """
         ran, best = int(state.epoch), int(state.best_epoch)
         finite = int(state.status) != NON_FINITE
+        found = f"the best was epoch {best}" if best else "what was watched was never finite"
         if not finite:
             status = (
                 f"{finding or 'the loss stopped being finite'} in epoch {ran + 1}, step "
@@ -135,19 +148,26 @@ class Trained:
         elif int(state.status) == EARLY and recipe.goal is not None and best == ran:
             status = f"reached the goal of {recipe.goal} in epoch {ran}"
         elif int(state.status) == EARLY:
-            status = f"stopped early after {ran} epochs; the best was epoch {best}"
+            status = f"stopped early after {ran} epochs; {found}"
         elif ran < recipe.epochs:
             status = f"ended after {ran} of {recipe.epochs} epochs ({reason})"
         else:
-            status = f"ran all {ran} epochs; the best was epoch {best}"
-        history = state.history[:ran].astype(float)
+            status = f"ran all {ran} epochs; {found}"
+        if skipped := int(state.skipped):
+            status += f"; batches passed over: {skipped}"
+        history = as_watched(recipe, state.history[:ran].astype(float))
         lines = {
             "epoch": list(range(1, ran + 1)),
             "train": history[:, 0].tolist(),
-            "validation": (-history if recipe.rising else history)[:, 1].tolist(),
+            "validation": history[:, 1].tolist(),
         }
         last = {name: getattr(state, name) for name in LASTING}
         return cls(recipe, state.best_params, state.best_network, lines, best, status, finite, last)
+
+
+def as_watched(recipe: Recipe, history: Array) -> np.ndarray:
+    """[..., 2]: training loss and what is watched, which the program lets fall, as it is."""
+    return np.asarray(history) * ((1, -1) if recipe.rising else (1, 1))
 
 
 def _lasting(recipe: Recipe, params: Tree, network: Tree) -> dict[str, Any]:

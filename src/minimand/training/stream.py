@@ -129,7 +129,7 @@ def train_stream(
             listeners=listeners,
         )
     if not fitted.finite:
-        raise SolverError(fitted.status)
+        raise SolverError(fitted.status, trained=fitted)
     return fitted
 
 
@@ -200,11 +200,12 @@ class Streamed:
         _, number, batches = self._located(first)
         return min(wanted, first - number + batches)
 
-    def advance(self, state: State, first: int, until: int) -> State:
+    def advance(self, state: State, first: int, until: int, careful: bool = False) -> State:
         """The state before step `until`, from the one before step `first`."""
         visit, number, _ = self._located(first)
         block = self._visited(visit)[:4]
-        state = _through(self._members, block, state, visit, number, number + until - first)
+        last = number + until - first
+        state = _through(self._members, block, state, visit, number, last, careful)
         return self.finish(state) if until > first and until % self.steps == 0 else state
 
     def finish(self, state: State) -> State:
@@ -276,14 +277,21 @@ def read_ahead(items: Iterator[T]) -> Generator[T]:
             yield item
 
 
-@jax.jit
+@partial(jax.jit, static_argnames="careful")
 def _through(
-    members: Member, block: Any, state: State, visit: Array, first: Array, last: Array
+    members: Member,
+    block: Any,
+    state: State,
+    visit: Array,
+    first: Array,
+    last: Array,
+    careful: bool,
 ) -> State:
     """The batches `first` to `last` of a block, the `visit`-th of the run."""
     X, y, weight, count = block
     members = _with_rows(members, weight)
-    return take_steps(members, X, y, state, epoch_keys(members, visit), first, last, count)
+    keys = epoch_keys(members, visit)
+    return take_steps(members, X, y, state, keys, first, last, count, careful)
 
 
 @jax.jit
