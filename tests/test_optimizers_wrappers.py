@@ -208,3 +208,19 @@ def test_rules_that_need_all_parameters_are_refused_in_groups(inner: Optimizer) 
         with pytest.raises(ArgumentError, match="acts on all parameters together; put it outside"):
             make()
     assert Groups(Groups(ClipByNorm(Accumulate()))).divisible
+
+
+def test_an_optax_rule_can_be_wrapped() -> None:
+    own, theirs = ClipByNorm(SGD(0.1), max_norm=1.0), ClipByNorm(optax.sgd(0.1), max_norm=1.0)
+    gradient = {"kernel": jnp.array([3.0, 4.0])}
+    steps = [
+        rule.transform().update(gradient, rule.transform().init(gradient), gradient)[0]
+        for rule in (own, theirs)
+    ]
+    np.testing.assert_allclose(steps[0]["kernel"], [-0.06, -0.08], rtol=1e-6)
+    np.testing.assert_array_equal(steps[0]["kernel"], steps[1]["kernel"])
+
+
+def test_a_wrapper_that_needs_the_learning_rate_says_that_optax_hides_it() -> None:
+    with pytest.raises(ArgumentError, match="ScheduleFree needs the learning rate"):
+        ScheduleFree(optax.sgd(0.1)).transform()

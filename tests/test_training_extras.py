@@ -241,6 +241,16 @@ def test_listeners_hear_a_metric_as_it_is_and_time_since_the_run_was_resumed(
     assert replace(heard[0], seconds=3.0, step=27, steps=30).seconds_left == 3.0
 
 
+def test_a_goal_needs_rows_to_reach_it_on() -> None:
+    with pytest.raises(ArgumentError, match="no validation rows to reach it on"):
+        train(replace(LINE, goal=0.1), X, Y, validation=0)
+
+
+def test_a_metric_that_is_a_function_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"derived from minimand\.metrics\.Metric"):
+        replace(LINE, metric=roc_auc_score)
+
+
 def test_parameters_of_any_network_can_be_saved(tmp_path: Path) -> None:
     from flax import nnx
     from safetensors.numpy import load_file

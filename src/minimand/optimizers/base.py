@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -42,9 +43,20 @@ class Optimizer(Component):
 
 
 class Wrapper(Optimizer):
-    """A rule around another; its state holds that of the rule inside in second place."""
+    """A rule around another; its state holds that of the rule inside in second place.
+
+    The rule inside may also be an Optax transformation.
+    """
 
     optimizer: Optimizer
+
+    def __post_init__(self) -> None:
+        optax = sys.modules.get("optax")
+        if optax and isinstance(self.optimizer, optax.GradientTransformation):
+            from minimand.optimizers.foreign import FromOptax
+
+            object.__setattr__(self, "optimizer", FromOptax(self.optimizer))
+        super().__post_init__()
 
     def before(self) -> optax.GradientTransformation:
         """What happens to the gradient before the rule inside sees it: nothing."""
@@ -65,7 +77,16 @@ class Wrapper(Optimizer):
 
     @property
     def learning_rate(self) -> Any:  # type: ignore[override]
-        """The step size of the rule inside."""
+        """The step size of the rule inside.
+
+        Raises:
+            ArgumentError: the rule keeps it to itself, as Optax transformations do.
+        """
+        if not hasattr(self.optimizer, "learning_rate"):
+            raise ArgumentError(
+                f"{type(self).__name__} needs the learning rate of the rule inside, which "
+                f"{self.optimizer} keeps to itself; put it around one of minimand.optimizers"
+            )
         return self.optimizer.learning_rate
 
     def gradient(self, gradient_at: Callable[[Any], tuple[Any, Any]], params: Any) -> Any:

@@ -134,6 +134,12 @@ def train_members(
     member whose loss stops being finite ends by itself and says so in its status. On a CPU `jobs`
     members run at a time, as many as there are cores by default.
     """
+    for recipe, fold in zip(recipes, folds, strict=False):
+        if recipe.goal is not None and not len(fold.test):
+            raise ArgumentError(
+                f"the goal is {recipe.goal}, and there are no validation rows to reach it on; set "
+                f"some aside, or leave the goal out"
+            )
     with on_devices(devices):
         rows = InMemory(recipes, X, y, folds, seeds, weight, jobs)
         saved = NoCheckpoints()

@@ -10,6 +10,7 @@ import optax
 from minimand.component import Component, Count, NonNegative, component
 from minimand.constraints import Constraint, Unconstrained
 from minimand.data.augmentation import Augmentation, Unchanged
+from minimand.errors import ArgumentTypeError
 from minimand.losses import Loss
 from minimand.metrics import Metric
 from minimand.networks import Network, adapt
@@ -27,12 +28,14 @@ class Recipe(Component):
     The run stops when the validation loss has not fallen by more than `min_delta` for `patience`
     epochs, though not before `min_epochs`, and the parameters of the best epoch are returned (the
     last ones without `restore_best`). Without validation rows it runs all `epochs` and returns the
-    last parameters. A `metric` of the validation rows is watched instead of their loss. A run that
+    last parameters. A `metric` of the validation rows is watched instead of their loss, and counts
+    each of them once, whatever its weight. A run that
     reaches the `goal` ends there.
 
     `precision` is that of the forward and backward pass; parameters and sums stay in float32. When
     a loss or gradient is not finite, the run ends ("stop"), passes over that batch ("skip"), or
-    goes back to where the loss was last at its lowest, with half the step size ("halve").
+    goes back to the end of the epoch whose training loss was lowest, with half the step size
+    ("halve"; members of a search stop instead).
 
     The network may also be a model of another library, which `minimand.networks.adapt` then takes,
     and the optimiser an Optax transformation.
@@ -73,6 +76,11 @@ class Recipe(Component):
         super().__post_init__()
         self.loss.check_minimisable()
         if self.metric is not None:
+            if not isinstance(self.metric, Metric):
+                raise ArgumentTypeError(
+                    f"the metric is a {type(self.metric).__name__}; give one of minimand.metrics, "
+                    f"or a class of your own derived from minimand.metrics.Metric"
+                )
             check_metric(self.metric, self.loss)
 
     @property
