@@ -30,11 +30,11 @@ from minimand.training import Recipe, train
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "fashion_mnist"
 HELD, BATCH = 5_000, 128
 NETWORKS = {
-    "cnn": (CNN(channels=(32, 64), norm="batch", dropout=0.4, outputs=10), Unchanged(), 12),
+    "cnn": (CNN(channels=(48, 96), norm="batch", dropout=0.5, outputs=10), Unchanged(), 14),
     "cnn-augmented": (
-        CNN(channels=(32, 64), hidden=(256,), norm="batch", dropout=0.3, outputs=10),
+        CNN(channels=(48, 96), hidden=(256,), norm="batch", dropout=0.3, outputs=10),
         Chain((Flip(), Shift(height=0.04, width=0.04))),
-        14,
+        16,
     ),
 }
 """A network, how its images are changed at random, and the epochs."""
