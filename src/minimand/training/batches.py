@@ -21,14 +21,16 @@ class Rows(NamedTuple):
 
 
 def shuffled(rows: Rows, batch_size: int, key: Array, count: Array | None = None) -> Rows:
-    """The rows in random order, cut into batches; the last one is filled up with rows of weight 0.
+    """The first `count` rows in random order, cut into batches, which they fill up at weight 0.
 
-    With a `count` only the first `count` rows are shuffled, and the others stay behind them.
+    By default these are the rows whose weight is above 0; all others must stand behind them, and
+    change nothing but the number of batches, or, if one holds all rows, how far that is filled up.
     """
     n = rows.index.shape[0]
     size = min(batch_size, n)
-    order = permutation(key, n, n if count is None else count)
-    index = rows.index[jnp.concatenate([order, order[: -n % size]])]
+    count = jnp.sum(rows.weight > 0) if count is None else count
+    order = permutation(key, n, count)
+    index = rows.index[order[jnp.arange(n + -n % size) % count]]
     return Rows(index.reshape(-1, size), cut(rows.weight[order], size))
 
 

@@ -141,7 +141,8 @@ def stacked_recipes(recipes: Sequence[Recipe]) -> Recipe:
 
 
 def _pad(parts: Sequence[np.ndarray], weights: np.ndarray) -> Rows:
-    """Index arrays of nearly equal length as one rectangle; padding weighs nothing."""
+    """Index arrays, less rows of weight 0, as one rectangle; padding weighs nothing."""
+    parts = [part[weights[part] > 0] for part in parts]
     longest = max(len(part) for part in parts)
     index = np.zeros((len(parts), longest), dtype=np.int32)
     weight = np.zeros((len(parts), longest), dtype=np.float32)

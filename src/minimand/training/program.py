@@ -194,12 +194,12 @@ def _update(
     guarded: bool,
     careful: bool,
 ) -> State:
-    """One step of one member; if `guarded`, it is not taken when its loss is not finite.
+    """One step of one member; if `guarded`, not taken without rows or with a loss not finite.
 
     A finite loss with a gradient that is not shows later, by what it makes of the parameters, and
-    a `careful` run then finds the step: see `guard`. Members that run
-    together go unguarded, because a choice for each would copy all that they have at every step:
-    one that has ended goes on to no effect, and keeps the best parameters that it had.
+    a `careful` run then finds the step: see `guard`. Members that run together go unguarded,
+    because a choice for each would copy all that they have at every step: one that has ended goes
+    on to no effect, and keeps the best parameters that it had.
     """
     recipe, key = member.recipe, jax.random.fold_in(key, number)
 
@@ -231,7 +231,7 @@ def _update(
     if careful:
         finite &= all_finite(taken()[:2])
     running = state.status == RUNNING
-    good = running & finite
+    good = running & finite & jnp.any(rows.weight > 0)
     kept = (state.params, state.network, state.optimizer)
     params, network, optimizer = jax.lax.cond(good, taken, lambda: kept) if guarded else taken()
     ends = running & ~finite & (not skips)
@@ -240,7 +240,7 @@ def _update(
         network=network,
         optimizer=optimizer,
         step=state.step + (running & ~ends),
-        skipped=state.skipped + (running & ~good) if skips else state.skipped,
+        skipped=state.skipped + (running & ~finite) if skips else state.skipped,
         sums=state.sums + jnp.where(good, jnp.stack(loss), 0.0),
         status=jnp.where(ends, NON_FINITE, state.status),
     )

@@ -162,11 +162,12 @@ class Part(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """A block as the program takes it: filled up with rows of weight 0 behind its own `rows`."""
+    """A block as the program takes it, filled up; `order` has its `rows` with a weight in front."""
 
     X: Array
     y: Array
     weight: Array
+    order: Array
     rows: int
     before: int
 
@@ -203,7 +204,7 @@ class Streamed:
     def advance(self, state: State, first: int, until: int, careful: bool = False) -> State:
         """The state before step `until`, from the one before step `first`."""
         visit, number, _ = self._located(first)
-        block = self._visited(visit)[:4]
+        block = self._visited(visit)[:5]
         last = number + until - first
         state = _through(self._members, block, state, visit, number, last, careful)
         return self.finish(state) if until > first and until % self.steps == 0 else state
@@ -230,8 +231,8 @@ class Streamed:
     def culprit(self, state: State) -> str:
         """The first tensor of the step after `state` that is not finite, in words."""
         visit, number, _ = self._located(int(state.step[0]))
-        X, y, weight, rows, before = self._visited(visit)
-        members = _with_rows(self._members, weight)
+        X, y, weight, order, rows, before = self._visited(visit)
+        members = _with_rows(self._members, order, weight)
         return culprit(members, X, y, state, visit, number, rows, before)
 
     def close(self) -> None:
@@ -288,8 +289,8 @@ def _through(
     careful: bool,
 ) -> State:
     """The batches `first` to `last` of a block, the `visit`-th of the run."""
-    X, y, weight, count = block
-    members = _with_rows(members, weight)
+    X, y, weight, order, count = block
+    members = _with_rows(members, order, weight)
     keys = epoch_keys(members, visit)
     return take_steps(members, X, y, state, keys, first, last, count, careful)
 
@@ -318,19 +319,20 @@ def _end(members: Member, state: State, total: Any) -> State:
     return ended
 
 
-def _with_rows(members: Member, weight: Array) -> Member:
+def _with_rows(members: Member, order: Array, weight: Array) -> Member:
     """The one member with all rows of a block."""
-    return members._replace(train=Rows(jnp.arange(len(weight))[None], weight[None]))
+    return members._replace(train=Rows(order[None], weight[order][None]))
 
 
 def _loaded(recipe: Recipe, block: Block, capacity: int, place: Any) -> Loaded:
     X, y, weight = _checked(recipe, block)
-    rows = len(y)
-    if missing := capacity - rows:
+    if missing := capacity - len(y):
         X, y = (np.concatenate([v, np.repeat(v[:1], missing, axis=0)]) for v in (X, y))
         weight = np.append(weight, np.zeros(missing))
-    X, y, weight = jax.device_put((X, y, weight.astype(np.float32)), place)
-    return Loaded(X, y, weight, rows, block.before)
+    used = weight > 0
+    order = np.argsort(~used, kind="stable").astype(np.int32)
+    X, y, weight, order = jax.device_put((X, y, weight.astype(np.float32), order), place)
+    return Loaded(X, y, weight, order, int(used.sum()), block.before)
 
 
 def _checked(recipe: Recipe, block: Block) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
