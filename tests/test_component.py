@@ -28,6 +28,7 @@ from minimand.component import (
     catalogue,
     find,
 )
+from minimand.data.augmentation import Chain, MixUp, Rotation
 from minimand.errors import ArgumentError, ArgumentTypeError, UnknownNameError, unknown
 from minimand.losses import Absolute, CrossEntropy, Huber, Loss, Quantile
 from minimand.networks import MLP, Network
@@ -192,6 +193,19 @@ def test_text_by_hand() -> None:
     assert str(Huber()) == "Huber" and str(Huber(delta=2.0)) == "Huber(delta=2.0)"
     assert str(Recipe(MLP(), Huber(2.0))) == "Recipe(network=MLP, loss=Huber(delta=2.0))"
     assert Recipe("mlp", "huber(delta=2)") == Recipe(MLP(), Huber(delta=2.0))
+
+
+def test_a_tracer_is_left_out_of_the_text() -> None:
+    chain = Chain((Rotation(degrees=5.0, value=1.0), MixUp(alpha=0.4)))
+
+    def said(one: Component) -> int:
+        seen.extend((str(one), repr(one)))
+        return 0
+
+    seen: list[str] = []
+    jax.jit(said)(Recipe(MLP(dropout=0.3), Huber(2.0), augmentation=chain))
+    assert seen[0].startswith("Recipe(network=MLP, loss=Huber, augmentation=Chain(")
+    assert "degrees" in seen[1]
 
 
 @pytest.mark.parametrize(

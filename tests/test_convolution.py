@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from minimand.errors import ShapeError
+from minimand.losses import CrossEntropy
 from minimand.networks import CNN, MLP
 from minimand.networks.base import count
 from minimand.networks.convolution import convolved, max_pooled
+from minimand.training import Recipe, train
 
 Array = Any
 KEY = jax.random.key(0)
@@ -114,12 +116,12 @@ def test_a_network_with_pytorchs_weights_gives_pytorchs_scores(norm: Any) -> Non
         torch.nn.init.zeros_(layer.bias)
     body = torch.nn.Sequential(*layers)
     head = torch.nn.Sequential(torch.nn.Flatten(), dense[0], *norms, torch.nn.ReLU(), dense[1])
-    for train in (False, True):
+    for training in (False, True):
         for module in (body, head):
-            module.train(train)
+            module.train(training)
         with torch.no_grad():
             expected = head(body(channels_first(x)).permute(0, 2, 3, 1))
-        found, state = network.apply(params, state, x, key=KEY, train=train)
+        found, state = network.apply(params, state, x, key=KEY, train=training)
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -169,3 +171,12 @@ def test_inputs_that_are_no_images_are_refused() -> None:
         CNN().init(KEY, np.zeros((2, 64)))
     with pytest.raises(ShapeError, match="3 × 8 pixels down to nothing"):
         CNN().init(KEY, np.zeros((2, 3, 8)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"), [((64,), r"^CNN\(outputs=2\) reads images"), ((3, 3), "down to nothing")]
+)
+def test_what_is_traced_can_be_named_in_an_error(shape: tuple[int, ...], message: str) -> None:
+    X, y = np.zeros((20, *shape)), np.arange(20) % 2
+    with pytest.raises(ShapeError, match=message):
+        train(Recipe(CNN(outputs=2, dropout=0.3), CrossEntropy()), X, y)

@@ -200,7 +200,7 @@ class Component:
         shown = [
             f"{field.name}={getattr(self, field.name)!r}"
             for field in fields
-            if not field.kw_only or getattr(self, field.name) != field.default
+            if not field.kw_only or _changed(getattr(self, field.name), field.default)
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
 
@@ -209,7 +209,7 @@ class Component:
         shown = []
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
             value = getattr(self, field.name)
-            if np.any(value != field.default):
+            if _changed(value, field.default):
                 written = value.tolist() if isinstance(value, np.ndarray) else value
                 shown.append(f"{field.name}={written}")
         return type(self).__name__ + (f"({', '.join(shown)})" if shown else "")
@@ -354,6 +354,16 @@ def _checked_number(where: str, base: type, bounds: Interval, value: Any) -> Any
     if not bounds.contains(value):
         raise ArgumentError(f"{where} is {value}; it must lie in {bounds}")
     return value if isinstance(value, np.ndarray) else base(value)
+
+
+def _changed(value: Any, default: Any) -> bool:
+    """Whether a value is known to be another than the default; that of a tracer is unknown."""
+    tracer = getattr(getattr(sys.modules.get("jax"), "core", None), "Tracer", ())
+    if isinstance(value, tuple) and isinstance(default, tuple):
+        return len(value) != len(default) or any(map(_changed, value, default))
+    if isinstance(value, Component):
+        return str(value) != str(default)
+    return not isinstance(value, tracer) and bool(np.any(value != default))
 
 
 def _plain(value: Any) -> Any:
