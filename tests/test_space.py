@@ -10,12 +10,14 @@ import optuna
 import pytest
 from scipy import stats
 
+from minimand.data import Fold
+from minimand.data.augmentation import Chain, Flip, GaussianNoise, Rotation
 from minimand.errors import MinimandError
 from minimand.losses import CrossEntropy, Huber
 from minimand.networks import MLP
 from minimand.optimizers import Adam, ClipByNorm, Momentum
 from minimand.penalties import L2
-from minimand.training.recipe import Recipe
+from minimand.training import Recipe, train_members
 from minimand.tuning.space import (
     Choice,
     Float,
@@ -28,6 +30,7 @@ from minimand.tuning.space import (
     label,
     ordered,
     suggested,
+    value_at,
 )
 from minimand.tuning.study import Study
 
@@ -142,6 +145,41 @@ def test_the_default_space_is_what_the_cards_say() -> None:
     }  # the penalty is off, and stays so
     huber = Recipe(MLP(hidden=(8,)), Huber(), penalty=L2(strength=1e-3))
     assert set(default_space(huber)) == {"optimizer.learning_rate", "penalty.strength"}
+
+
+CHAINED = Recipe(
+    MLP(hidden=(3,), outputs=2),
+    CrossEntropy(),
+    augmentation=Chain((Rotation(degrees=5.0), Flip(), GaussianNoise())),
+    epochs=2,
+)
+
+
+def test_the_default_space_enters_tuples() -> None:
+    chain = "augmentation.augmentations"
+    assert default_space(CHAINED) == {
+        f"{chain}.0.degrees": Float(0.0, 30.0),
+        f"{chain}.1.probability": Float(0.0, 0.5),
+        f"{chain}.2.stddev": Float(0.01, 0.5, log=True),
+        "optimizer.learning_rate": Float(1e-3, 1e-2, log=True),
+    }
+    with pytest.raises(MinimandError, match="field of tuple '3'"):
+        applied(CHAINED, {f"{chain}.3.alpha": 0.1})
+
+
+def test_strengths_of_a_chain_are_searched_in_one_program() -> None:
+    path = "augmentation.augmentations.0.degrees"
+    recipes = [applied(CHAINED, setting) for setting in grid({path: Float(0.0, 30.0)})]
+    assert [value_at(recipe, path) for recipe in recipes] == [0.0, 15.0, 30.0]
+    assert groups(recipes) == [[0, 1, 2]]
+    X = np.random.default_rng(0).normal(size=(40, 6, 6))
+    y, fold = np.arange(40) % 2, Fold(np.arange(40), np.arange(0))
+    together = train_members(recipes, X, y, [fold] * 3, [0] * 3)
+    kernels = [fitted.params["output"]["kernel"] for fitted in together]
+    for recipe, kernel in zip(recipes, kernels, strict=True):
+        (alone,) = train_members([recipe], X, y, [fold], [0])
+        np.testing.assert_allclose(kernel, alone.params["output"]["kernel"], rtol=1e-5)
+    assert not np.allclose(kernels[0], kernels[1]) and not np.allclose(kernels[1], kernels[2])
 
 
 def test_recipes_of_one_structure_are_one_group() -> None:

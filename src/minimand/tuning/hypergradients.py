@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +16,7 @@ from minimand.errors import ArgumentError, DataError
 from minimand.training import Recipe, program
 from minimand.training.inputs import best_constant, checked_rows, stacked
 from minimand.tuning.short import first_steps, set_aside
-from minimand.tuning.space import Setting, applied
+from minimand.tuning.space import Setting, applied, value_at
 
 FIRST_MOVE = 0.5
 
@@ -177,11 +176,7 @@ def _differentiated(
 
 def _number(recipe: Recipe, path: str) -> float:
     """The number at a path."""
-    try:
-        value = attrgetter(path)(recipe)
-    except AttributeError:
-        value = None
-    applied(recipe, {path: value})  # raises if the path leads nowhere
+    value = value_at(recipe, path)
     if not isinstance(value, float) or path.endswith("dropout"):
         raise ArgumentError(
             f"{path} is {value!r}; a hypergradient needs a real number on which training depends "

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from minimand.errors import ArgumentError, ArgumentTypeError
 from minimand.training.population import Population
-from minimand.tuning.space import Float, Setting, applied
+from minimand.tuning.space import Float, Setting, applied, value_at
 
 FACTORS = (0.8, 1.2)
 
@@ -94,7 +93,7 @@ def population_based_training(
     epochs = recipes[0].epochs
     check(space, epochs, every, share)
     random = np.random.default_rng(seed)
-    settings = [{path: float(attrgetter(path)(recipe)) for path in space} for recipe in recipes]
+    settings = [{path: float(value_at(recipe, path)) for path in space} for recipe in recipes]
     parents = np.arange(len(recipes))
     generations: list[Generation] = []
     for epoch in [*range(every, epochs, every), epochs]:

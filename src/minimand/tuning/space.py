@@ -1,7 +1,8 @@
 """The settings that a search may try: ranges and choices, some of them under a condition.
 
 A setting maps names to values. For a recipe a name is the dotted path of a field, such as
-`optimizer.learning_rate`; for a function of your own it is one of its arguments.
+`optimizer.learning_rate` or, in a tuple, `augmentation.augmentations.0.degrees`; for a function of
+your own it is one of its arguments.
 """
 
 from __future__ import annotations
@@ -277,6 +278,18 @@ def label(option: Any) -> str:
     return text
 
 
+def value_at(recipe: Component, path: str) -> Any:
+    """What stands at a dotted path.
+
+    Raises:
+        UnknownNameError: a path that leads nowhere; the nearest field is suggested.
+    """
+    part: Any = recipe
+    for name in path.split("."):
+        part = _inside(part, name)[name]
+    return part
+
+
 def applied(recipe: R, setting: Setting) -> R:
     """The recipe with the fields at these dotted paths replaced, outer ones first.
 
@@ -346,17 +359,28 @@ def _suggest(trial: Trial, name: str, distribution: Any) -> Any:
 
 def _replaced(part: Any, path: str, value: Any) -> Any:
     name, _, rest = path.partition(".")
-    if not isinstance(part, Component) or name not in part._hints:
-        known = part._hints if isinstance(part, Component) else ()
-        raise unknown(f"field of {type(part).__name__}", name, known)
+    inside = _inside(part, name)
     if rest:
-        value = _replaced(getattr(part, name), rest, value)
-    return dataclasses.replace(part, **{name: value})  # type: ignore[type-var]
+        value = _replaced(inside[name], rest, value)
+    if isinstance(part, tuple):
+        return (*(inside | {name: value}).values(),)
+    return dataclasses.replace(part, **{name: value})
 
 
 def _parts(path: str, part: Any) -> Iterator[tuple[str, Component]]:
     """A component and those inside it, each with its path."""
     if isinstance(part, Component):
         yield path, part
-        for name in part._hints:
-            yield from _parts(f"{path}.{name}", getattr(part, name))
+    for name, inner in _inside(part).items():
+        yield from _parts(f"{path}.{name}", inner)
+
+
+def _inside(part: Any, wanted: str | None = None) -> dict[str, Any]:
+    """What a component holds by name, or a tuple by number; the name wanted must be there."""
+    names = part._hints if isinstance(part, Component) else ()
+    inside = {name: getattr(part, name) for name in names}
+    if isinstance(part, tuple):
+        inside = {str(number): entry for number, entry in enumerate(part)}
+    if wanted is not None and wanted not in inside:
+        raise unknown(f"field of {type(part).__name__}", wanted, inside)
+    return inside

@@ -88,6 +88,7 @@ class Flip(Geometric):
         source="Krizhevsky, Sutskever and Hinton (2012), ImageNet classification with deep "
         "convolutional neural networks, section 4.1",
         use="images that mean the same in a mirror",
+        search=MappingProxyType({"probability": Range(0.0, 0.5)}),
     )
 
     def source(self, key: Array, places: Places, shape: tuple[int, ...]) -> Places:
