@@ -103,6 +103,35 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_used(
         same(train(RECIPE, X, Y, checkpoints=tmp_path, resume=True), whole)
 
 
+def flipped(content: bytes, bit: int) -> bytes:
+    damaged = bytearray(content)
+    damaged[bit // 8] ^= 1 << bit % 8
+    return bytes(damaged)
+
+
+def test_a_bit_flipped_anywhere_is_told_and_the_checkpoint_before_it_used(tmp_path: Path) -> None:
+    def begun() -> int:
+        """The step from which a run goes on."""
+        train(RECIPE, X, Y, checkpoints=tmp_path, resume=True, budget=(budget := Stopper(0)))
+        return budget.taken
+
+    train(RECIPE, X, Y, checkpoints=tmp_path, every=0.0, budget=Stopper(6))
+    older, newest = sorted(tmp_path.iterdir())
+    whole = [path.read_bytes() for path in (older, newest)]
+    header = 8 * (8 + int.from_bytes(whole[1][:8], "little"))
+    everywhere = RANDOM.permutation(8 * len(whole[1]))[:20]
+    assert begun() == 26
+    for bit in [*range(0, 64, 5), *RANDOM.permutation(header)[:40], *everywhere]:
+        older.write_bytes(whole[0])
+        newest.write_bytes(flipped(whole[1], bit))
+        with pytest.warns(UserWarning, match=rf"{newest.name}' is damaged"):
+            assert begun() == 23
+    older.write_bytes(flipped(whole[0], header // 2))
+    newest.write_bytes(flipped(whole[1], header // 2))
+    with pytest.warns(UserWarning, match="is damaged"):
+        assert begun() == 0
+
+
 def test_a_full_disk_is_told_and_the_run_goes_on(
     whole: Trained,
     tmp_path: Path,
@@ -169,7 +198,7 @@ def test_nothing_in_a_checkpoint_is_a_pickle(tmp_path: Path) -> None:
     content = next(tmp_path.iterdir()).read_bytes()
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     about = json.loads(header["__metadata__"]["minimand"])
-    assert about["format"] == 1 and about["step"] == 11
+    assert about["format"] == 2 and about["step"] == 11
     assert all(entry["dtype"] for name, entry in header.items() if name != "__metadata__")
 
 
