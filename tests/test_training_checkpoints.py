@@ -19,7 +19,7 @@ from minimand.errors import FileError
 from minimand.losses import Squared
 from minimand.networks import MLP
 from minimand.optimizers import Adam
-from minimand.training import Recipe, Trained, loop, train
+from minimand.training import Recipe, Trained, checkpoint, loop, train
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(90, 3))
@@ -185,6 +185,18 @@ def test_checkpoints_of_another_run_are_refused(tmp_path: Path) -> None:
             train(recipe, X, y, seed=seed, checkpoints=tmp_path, resume=True)
     with pytest.raises(FileError, match="give resume=True or another folder"):
         train(RECIPE, X, Y, checkpoints=tmp_path)
+
+
+def test_a_checkpoint_of_another_format_is_refused_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as later:
+        later.setattr(checkpoint, "FORMAT", 7)
+        train(RECIPE, X, Y, checkpoints=tmp_path, budget=Stopper(2))
+    (path,) = tmp_path.iterdir()
+    with pytest.raises(FileError, match=rf"{path.name}' is of format 7, .* reads format 2; go on"):
+        train(RECIPE, X, Y, checkpoints=tmp_path, resume=True)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:

@@ -82,7 +82,8 @@ class Checkpoints(NoCheckpoints):
         One that is damaged is told by a warning, and the one before it is used.
 
         Raises:
-            FileError: it belongs to another run: other data, recipe or seed.
+            FileError: it belongs to another run (other data, recipe or seed), or to another
+                version of minimand.
         """
         for path in sorted(self.folder.glob(PATTERN), reverse=True):
             try:
@@ -164,17 +165,22 @@ def _read(path: Path, run: str, like: list[np.ndarray]) -> tuple[int, list[np.nd
             raise _Damaged("its checksum does not fit its content")
         (length,) = struct.unpack("<Q", content[:8])
         about = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["minimand"])
-        step, own, arrays = about["step"], about["run"], load(content)
+        version, arrays = about["format"], load(content)
     except (OSError, struct.error, ValueError, LookupError, TypeError, SafetensorError) as error:
         raise _Damaged(str(error) or type(error).__name__) from None
+    if version != FORMAT:
+        raise FileError(
+            f"the checkpoint '{path}' is of format {version}, and this version of minimand reads "
+            f"format {FORMAT}; go on with the version that wrote it, or give another folder"
+        )
     leaves = [arrays[name] for name in sorted(arrays)]
     shapes = [(leaf.shape, leaf.dtype) for leaf in leaves]
-    if own != run or shapes != [(leaf.shape, leaf.dtype) for leaf in like]:
+    if about["run"] != run or shapes != [(leaf.shape, leaf.dtype) for leaf in like]:
         raise FileError(
             f"the checkpoint '{path}' belongs to other data, another recipe or another seed; "
             f"give the same again or another folder"
         )
-    return step, leaves
+    return about["step"], leaves
 
 
 def _checksum(content: bytes) -> bytes:
