@@ -99,8 +99,28 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_used(
     train(RECIPE, X, Y, checkpoints=tmp_path, every=0.0, budget=Stopper(6))
     newest = max(tmp_path.glob("step-*"))
     damage(newest)
-    with pytest.warns(UserWarning, match=rf"{newest.name}' is damaged .* before it is used"):
+    with pytest.warns(UserWarning, match=rf"{newest.name}' is damaged .* goes on from step 23"):
         same(train(RECIPE, X, Y, checkpoints=tmp_path, resume=True), whole)
+
+
+def test_checkpoints_that_are_all_damaged_are_told_and_do_not_crowd_out_new_ones(
+    whole: Trained, tmp_path: Path
+) -> None:
+    train(RECIPE, X, Y, checkpoints=tmp_path, every=0.0)
+    for path in tmp_path.iterdir():
+        flip(path)
+    with pytest.warns(UserWarning) as said:
+        train(RECIPE, X, Y, checkpoints=tmp_path, every=0.0, resume=True, budget=Stopper(6))
+    assert [str(warning.message).partition("; ")[2] for warning in said] == [
+        "the run begins anew"
+    ] * 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "step-0000000023.safetensors",
+        "step-0000000026.safetensors",
+        "step-0000000065.damaged",
+        "step-0000000066.damaged",
+    ]
+    same(train(RECIPE, X, Y, checkpoints=tmp_path, resume=True), whole)
 
 
 def flipped(content: bytes, bit: int) -> bytes:

@@ -26,7 +26,7 @@ import numpy as np
 
 from minimand.arrays import Array
 from minimand.errors import FileError
-from minimand.files import sweep, write_file
+from minimand.files import refusal, sweep, write_file
 from minimand.training.recipe import Recipe
 
 FORMAT = 2
@@ -79,22 +79,31 @@ class Checkpoints(NoCheckpoints):
     def restored(self, state: Any) -> tuple[int, Any]:
         """(steps done, state) of the newest checkpoint that is whole, else a fresh start.
 
-        One that is damaged is told by a warning, and the one before it is used.
+        Those that are damaged are set aside, and a warning tells so and what is used instead.
 
         Raises:
             FileError: it belongs to another run (other data, recipe or seed), or to another
                 version of minimand.
         """
+        damaged = {}
         for path in sorted(self.folder.glob(PATTERN), reverse=True):
             try:
                 self._step, leaves = _read(path, self.run, _plain(state))
-                return self._step, _alike(state, leaves)
+                state = _alike(state, leaves)
+                break
             except _Damaged as damage:
-                warnings.warn(
-                    f"the checkpoint '{path}' is damaged ({damage}); the one before it is used",
-                    stacklevel=5,
-                )
-        return 0, state
+                damaged[path] = damage
+        used = f"goes on from step {self._step}" if self._step >= 0 else "begins anew"
+        for path, damage in damaged.items():
+            aside = path.with_suffix(".damaged")
+            with refusal(aside):
+                path.replace(aside)
+            warnings.warn(
+                f"the checkpoint '{path}' is damaged ({damage}) and is now '{aside.name}'; the "
+                f"run {used}",
+                stacklevel=5,
+            )
+        return max(self._step, 0), state
 
     def after(self, step: int, state: Any) -> None:
         """Save in the background if it is time to."""
