@@ -185,6 +185,52 @@ def test_a_write_that_fails_half_way_leaves_no_trace(
     assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
 
+def test_the_last_state_is_tried_again_at_the_end(
+    whole: Trained,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    used = shutil.disk_usage(tmp_path)
+    free = iter([10] * 20)  # the run has 20 chunks
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: used._replace(free=next(free, 10**9)))
+    same(train(RECIPE, X, Y, checkpoints=tmp_path, every=0.0), whole)
+    assert "no checkpoint after step 66" in capfd.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["step-0000000066.safetensors"]
+
+
+LIMITED = """
+import resource, sys
+import numpy as np
+from minimand.budget import Budget
+from minimand.losses import Squared
+from minimand.networks import Linear
+from minimand.training import Recipe, train
+
+random = np.random.default_rng(0)
+X = random.normal(size=(90, 3))
+given = Recipe(Linear(), Squared(), batch_size=8, epochs=4), X, X @ [1.0, -2.0, 0.5]
+folder, size = sys.argv[1], int(sys.argv[2])
+train(*given, checkpoints=folder, budget=Budget(steps=15))
+resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+resumed = train(*given, checkpoints=folder, every=0.0, resume=True)
+whole = train(*given)
+print(resumed.history == whole.history, resumed.status)
+"""
+
+
+def test_a_disk_that_takes_no_more_is_told_and_the_checkpoint_before_survives(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("resource")
+    command = [sys.executable, "-c", LIMITED, str(tmp_path), "1000"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.stdout.startswith("True ran all 4 epochs"), ran.stderr
+    assert "no checkpoint after step 44 (cannot write" in ran.stderr
+    assert "File too large" in ran.stderr and "the run goes on" in ran.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["step-0000000015.safetensors"]
+
+
 def test_what_a_killed_process_left_half_written_is_swept(tmp_path: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()

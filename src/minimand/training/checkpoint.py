@@ -53,8 +53,9 @@ class NoCheckpoints:
 class Checkpoints(NoCheckpoints):
     """The checkpoints of one run in a folder, one every `every` seconds and one at the end.
 
-    The newest two stay. A save that fails, on a full disk say, is told on the error stream and the
-    run goes on: what was saved before is left as it was.
+    The newest two stay, and each holds the parameters of the best epoch so far too. A save that
+    fails, on a full disk say, is told on the error stream and the run goes on: what was saved
+    before is left as it was, and the last state is tried again at the end.
 
     Raises:
         FileError: nothing can be written there, or it holds checkpoints and `resume` is false.
@@ -63,7 +64,7 @@ class Checkpoints(NoCheckpoints):
     def __init__(self, folder: Path | str, run: str, every: float, resume: bool):
         self.folder, self.run, self.every = Path(folder), run, every
         self._writer: threading.Thread | None = None
-        self._saved, self._step = time.monotonic(), -1
+        self._tried, self._step = time.monotonic(), -1
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             sweep(self.folder)
@@ -107,18 +108,19 @@ class Checkpoints(NoCheckpoints):
 
     def after(self, step: int, state: Any) -> None:
         """Save in the background if it is time to."""
-        if time.monotonic() - self._saved >= self.every:
+        if time.monotonic() - self._tried >= self.every:
             self._save(step, state)
 
     def close(self, step: int, state: Any) -> None:
-        """Save what is not saved yet, and wait until it is written."""
+        """Save what is not saved yet, or was tried in vain, and wait until it is written."""
+        self._wait()
         if step > self._step:
             self._save(step, state)
         self._wait()
 
     def _save(self, step: int, state: Any) -> None:
         self._wait()
-        self._saved, self._step = time.monotonic(), step
+        self._tried = time.monotonic()
         self._writer = threading.Thread(target=self._write, args=(step, _plain(state)))
         self._writer.start()
 
@@ -138,6 +140,7 @@ class Checkpoints(NoCheckpoints):
             if free < len(content):
                 raise FileError(f"{len(content)} bytes are needed and {free} are free")
             write_file(self.folder / f"step-{step:010d}.safetensors", content)
+            self._step = step
             for old in sorted(self.folder.glob(PATTERN))[:-KEPT]:
                 with suppress(OSError):
                     old.unlink()
