@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,7 +19,8 @@ from minimand.budget import Budget
 from minimand.errors import FileError
 from minimand.losses import Squared
 from minimand.networks import MLP
-from minimand.optimizers import Adam
+from minimand.optimizers import Adam, Averaged
+from minimand.schedules import ReduceOnPlateau
 from minimand.training import Recipe, Trained, checkpoint, loop, train
 
 RANDOM = np.random.default_rng(0)
@@ -70,6 +72,35 @@ def test_a_run_stopped_in_mid_epoch_goes_on_to_the_same_bits(
     assert len(stopped.history["epoch"]) < 6
     same(train(RECIPE, X, Y, checkpoints=tmp_path, resume=True), whole)
     same(train(RECIPE, X, Y, checkpoints=tmp_path, resume=True), whole)  # nothing is left to do
+
+
+@pytest.mark.parametrize(
+    ("changed", "ended"),
+    [
+        ({"patience": 1}, "stopped early after 4 epochs; the best was epoch 3"),
+        ({"optimizer": Averaged(Adam(learning_rate=0.1))}, "ran all 12 epochs"),
+        ({"schedule": ReduceOnPlateau(patience=1)}, "ran all 12 epochs"),
+    ],
+    ids=["early stopping", "averaged weights", "reduced on a plateau"],
+)
+def test_what_a_run_remembers_goes_on_to_the_same_bits(
+    tmp_path: Path, changed: dict[str, Any], ended: str
+) -> None:
+    fast = replace(RECIPE, optimizer=Adam(learning_rate=0.1), epochs=12, patience=12)
+    recipe = replace(fast, **changed)
+    undisturbed = train(recipe, X, Y, validation=0.3)
+    assert undisturbed.status.startswith(ended)
+    for steps in (12, 27, 45):  # 8 make an epoch
+        train(
+            recipe,
+            X,
+            Y,
+            validation=0.3,
+            budget=Budget(steps=steps),
+            checkpoints=tmp_path,
+            resume=True,
+        )
+    same(train(recipe, X, Y, validation=0.3, checkpoints=tmp_path, resume=True), undisturbed)
 
 
 def test_checkpoints_change_nothing_and_the_newest_two_stay(whole: Trained, tmp_path: Path) -> None:
