@@ -223,6 +223,13 @@ def test_names_that_nothing_has(refused: Callable[..., str]) -> None:
     assert "there is no file or folder 'none'" in refused("fit", "none", "--network", "linear")
 
 
+@pytest.mark.parametrize("network", ["autoencoder", "transformer", "unet", "rbm"])
+def test_networks_that_give_an_image_no_scores(refused: Callable[..., str], network: str) -> None:
+    np.savez("digits.npz", X=X, y=Y)
+    said = refused("fit", "digits.npz", "--network", network, "--network", "linear")
+    assert "does not give every row of numbers its scores [n, K]; use 'linear'" in said
+
+
 def test_images_that_teach_nothing(refused: Callable[..., str]) -> None:
     one = pictures(Path("one"), X[:9], ["a"] * 9)
     assert "has only one value, 'a'" in refused("fit", one)

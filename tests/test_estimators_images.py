@@ -13,7 +13,7 @@ from sklearn.model_selection import cross_val_score
 
 from minimand import NetworkClassifier, NetworkRegressor
 from minimand.data.scaling import mean_and_spread_of_channels
-from minimand.errors import ArgumentTypeError, ShapeError, UnknownNameError
+from minimand.errors import ArgumentError, ArgumentTypeError, ShapeError, UnknownNameError
 from minimand.networks import MLP, Linear, Standardised, adapt
 
 DIGITS = load_digits()
@@ -146,3 +146,15 @@ def test_networks_that_are_none() -> None:
         NetworkClassifier(network="cmn").fit(BYTES[:50], Y[:50])
     with pytest.raises(ArgumentTypeError, match="network must be a network or its name, not 3"):
         NetworkClassifier(network=3).fit(BYTES[:50], Y[:50])
+
+
+@pytest.mark.parametrize("network", ["autoencoder", "convolutional_autoencoder", "rbm", "unet"])
+def test_networks_that_give_an_image_no_scores(network: str) -> None:
+    with pytest.raises(ArgumentError, match=r"scores \[n, K\]; use 'linear' or 'mlp'"):
+        NetworkClassifier(network=network).fit(BYTES[:50], Y[:50])
+
+
+def test_a_network_of_symbols_is_none_of_pixels() -> None:
+    for X in (BYTES[:50], DIGITS.data[:50]):
+        with pytest.raises(ArgumentError, match="Transformer does not give every row of numbers"):
+            NetworkRegressor(network="transformer").fit(X, Y[:50])

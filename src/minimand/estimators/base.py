@@ -8,7 +8,7 @@ parameters: `penalty__strength`, `loss__delta`.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -33,6 +33,9 @@ from minimand.estimators.libraries import answers_in_kind, on_host
 from minimand.losses import Loss, Quantile, Quantiles
 from minimand.losses.likelihood import LogLinkLoss
 from minimand.penalties import L2, Penalty
+
+if TYPE_CHECKING:
+    from minimand.networks import Network
 
 NO_PENALTY = L2(strength=0.0)
 
@@ -326,3 +329,19 @@ def row_offset(loss: Loss, offset: Any, exposure: Any, rows: int) -> Array | Non
             values = np.log(values)
         parts.append(values)
     return sum(parts) if parts else None
+
+
+def scoring(network: Network) -> Network:
+    """The network, if it gives every row of numbers its scores.
+
+    Raises:
+        ArgumentError: it reads symbols, rebuilds or samples its inputs, or scores every pixel.
+    """
+    from minimand.networks import Coder, UNet
+
+    if network.tokens or isinstance(network, (Coder, UNet)):
+        raise ArgumentError(
+            f"{network} does not give every row of numbers its scores [n, K]; use 'linear' or "
+            f"'mlp' or, for images, 'cnn', 'resnet' or 'resnet9'"
+        )
+    return network

@@ -24,6 +24,7 @@ from minimand.estimators.base import (
     Estimator,
     Regressor,
     row_weights,
+    scoring,
 )
 from minimand.estimators.libraries import answers_in_kind, fits_in_kind, on_host
 from minimand.estimators.together import Wish
@@ -102,7 +103,7 @@ class NetworkEstimator(Estimator):
         sizes = self.hidden_layer_sizes
         hidden = tuple(sizes) if isinstance(sizes, Iterable) else (sizes,)
         chosen = self._component("network") or MLP(hidden=hidden, activation=self.activation)
-        network = with_outputs(chosen, outputs)
+        network = with_outputs(scoring(chosen), outputs)
         if len(self._shape) == 1:
             return network
         return Standardised(network, on_host(self.mean_), on_host(self.spread_))

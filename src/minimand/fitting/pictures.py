@@ -12,6 +12,7 @@ from minimand.arrays import Array
 from minimand.budget import Budget
 from minimand.data import Fold, Images, PixelEncoder, Task, holdout
 from minimand.data.augmentation import Augmentation, Chain, Unchanged
+from minimand.estimators.base import scoring
 from minimand.fitting.bench import Bench
 from minimand.fitting.candidates import MANY_ROWS, Attempt, Candidate
 from minimand.fitting.model import Fitted
@@ -144,7 +145,8 @@ def candidates(
             augmentation,
             question.epochs,
         )
-        for network in [component_of(Network, one) for one in question.networks or NETWORKS]
+        for one in question.networks or NETWORKS
+        for network in [scoring(component_of(Network, one))]
         for loss in losses
     ]
 
