@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import jax
 import numpy as np
 import pytest
+from scipy.special import rel_entr
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from minimand import Autoencoder
 from minimand.errors import ArgumentError, ArgumentTypeError, ShapeError, TargetError
+from minimand.penalties import L1, L2, Sparsity, Sum
 
 X = load_digits().data[:400, 20:30]
 
@@ -44,6 +47,22 @@ def test_codes_have_names_and_can_be_frames(linear: Autoencoder) -> None:
     with pytest.raises(ShapeError, match="this one has 3 numbers a row"):
         linear.inverse_transform(X[:, :2])
     assert not hasattr(linear, "sample")
+
+
+def test_penalties_of_activities_that_name_no_layers_are_on_the_code() -> None:
+    named = L1(strength=0.1, kinds=("activity",), layers=("encoder",))
+    penalty = Sum((L2(strength=0.0), Sparsity(rate=0.2), named))
+    fitted = Autoencoder((8, 3), penalty=penalty, max_iter=1, random_state=0).fit(X)
+    recipe, params, state = (
+        getattr(fitted.trained_, name) for name in ("recipe", "params", "network_state")
+    )
+    scaled = np.float32((X - fitted.mean_) / fitted.spread_)
+    seen = recipe.network.observed(params, state, scaled, key=jax.random.key(0), train=False)[2]
+    rate, layer = fitted.transform(X).mean(axis=0), params["encoder"]["layer0"]
+    hidden = np.maximum(scaled @ layer["kernel"] + layer["bias"], 0)
+    expected = np.sum(rel_entr(0.2, rate) + rel_entr(0.8, 1 - rate)) + 0.1 * hidden.sum(1).mean()
+    found = float(recipe.penalty.of_activities(seen, np.ones(len(X))))
+    assert found == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_variational_one_of_images_draws_new_ones() -> None:

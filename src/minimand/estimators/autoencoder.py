@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -15,16 +15,19 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from minimand.arrays import Array
+from minimand.constraints import REPORTED
 from minimand.errors import ArgumentError, ArgumentTypeError, ShapeError
 from minimand.estimators.base import row_weights
 from minimand.estimators.libraries import answers_in_kind, fits_in_kind, on_host
 from minimand.estimators.network import NetworkEstimator
 from minimand.losses import Loss, Reconstruction
 from minimand.losses.base import PointwiseLoss
+from minimand.penalties import Penalty, Sum
 
 if TYPE_CHECKING:
     from minimand.networks.coder import Autoencoding
     from minimand.networks.layers import Activation
+    from minimand.training import Recipe
 
 
 def _draws(estimator: Any) -> bool:
@@ -51,8 +54,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
             "variational_autoencoder(code=2)".
         augmentation: None, or text or object such as "masking_noise(share=0.3)": how the inputs are
             corrupted that a denoising autoencoder repairs.
-        penalty: None, or text or object such as "sparsity(rate=0.05)", which is on the code, or
-            "l2(strength=0.1, kinds=('jacobian',))", which makes it contractive.
+        penalty: None, or text or object such as "sparsity(rate=0.05)", which is on the code if it
+            names no layers, or "l2(strength=0.1, kinds=('jacobian',))", which makes it contractive.
         loss: of one column, text or object, such as "half_squared", "huber(delta=1)", or
             "binary_cross_entropy" for values in [0, 1]; or of a whole row, such as
             "elbo(latent=2, beta=4)".
@@ -141,6 +144,10 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
     def _n_features_out(self) -> int:
         return self._fitted_network.code
 
+    def _recipe(self, loss: Loss, outputs: int, rows: int) -> Recipe:
+        recipe = super()._recipe(loss, outputs, rows)
+        return replace(recipe, penalty=_on_code(recipe.penalty))
+
     def _architecture(self, outputs: int) -> Autoencoding:
         from minimand.networks import Autoencoder as Mirror
         from minimand.networks.coder import Autoencoding
@@ -204,3 +211,12 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEsti
 def _unit(X: Array) -> Array:
     """Bytes as fractions of 255."""
     return X / 255 if X.dtype == np.uint8 else X
+
+
+def _on_code(penalty: Penalty) -> Penalty:
+    """The penalty, on the code alone if it is one of activities that names no layers."""
+    if isinstance(penalty, Sum):
+        return replace(penalty, penalties=tuple(map(_on_code, penalty.penalties)))
+    if penalty.layers or not {*penalty.kinds} <= {*REPORTED}:
+        return penalty
+    return replace(penalty, layers=("code",))
