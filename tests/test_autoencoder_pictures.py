@@ -57,6 +57,19 @@ def test_filters_are_the_largest_weights(fitted: Any) -> None:
     np.testing.assert_allclose(shown[0], expected, atol=0.5 / 255 + 1e-6)
 
 
+def test_a_row_that_is_not_full_is_filled_up_with_grey(fitted: Any) -> None:
+    network = Autoencoder(code=13)
+    few = replace(
+        fitted,
+        recipe=replace(fitted.recipe, network=network),
+        params=network.init(jax.random.key(0), X)[0],
+    )
+    shown = tiles(filters(few, (2, 2)))
+    assert len(shown) == 20
+    assert np.ptp(shown[:13], axis=(1, 2)).min() > 0.1
+    np.testing.assert_allclose(shown[13:], 128 / 255)
+
+
 def test_a_manifold_needs_codes_of_two_numbers(fitted: Any) -> None:
     with pytest.raises(ArgumentError, match="must have 2 numbers"):
         manifold(fitted, (2, 2))

@@ -15,12 +15,9 @@ from minimand.data.augmentation import Unchanged
 from minimand.errors import ArgumentError
 from minimand.losses import Reconstruction
 from minimand.networks.coder import Autoencoding
-from minimand.report.pictures import grid
+from minimand.report.pictures import ACROSS, grid, laid_out
 from minimand.training import Trained
 from minimand.training.batches import inputs
-
-ACROSS = 10
-"""Images side by side."""
 
 
 def reconstructions(fitted: Trained, X: Array, shape: tuple[int, ...], seed: int = 0) -> alt.Chart:
@@ -46,9 +43,9 @@ def filters(fitted: Trained, shape: tuple[int, ...], rows: int = 4) -> alt.Chart
     """The largest weights of the first layer, grey at 0, as images of a shape, in rows of ten."""
     kernel = np.asarray(_parts(fitted)[0].encoder(fitted.params)[0]["kernel"])
     chosen = np.argsort(-np.linalg.norm(kernel, axis=0))[: rows * ACROSS]
-    weights = kernel[:, chosen[: len(chosen) // ACROSS * ACROSS]].T
+    weights = kernel[:, chosen].T
     images = 0.5 + 0.5 * weights / np.abs(weights).max(axis=1, keepdims=True)
-    return grid(images.reshape(-1, ACROSS, *shape))
+    return grid(laid_out(images, shape))
 
 
 def manifold(fitted: Trained, shape: tuple[int, ...], side: int = 12) -> alt.Chart:

@@ -13,11 +13,8 @@ import numpy as np
 from minimand.arrays import Array
 from minimand.errors import ArgumentError
 from minimand.networks import RBM, DeepBeliefNetwork
-from minimand.report.pictures import grid
+from minimand.report.pictures import ACROSS, grid, laid_out
 from minimand.training import Trained
-
-ACROSS = 10
-"""Images side by side."""
 
 
 def filters(fitted: Trained, shape: tuple[int, ...], rows: int = 4) -> alt.Chart:
@@ -33,7 +30,7 @@ def filters(fitted: Trained, shape: tuple[int, ...], rows: int = 4) -> alt.Chart
     chosen = np.argsort(-strength)[: min(rows * ACROSS, machine.hidden)]
     weights = np.asarray(fitted.params["hidden"]["kernel"])[:, chosen].T
     images = 0.5 + 0.5 * weights / np.abs(weights).max(axis=1, keepdims=True)
-    return grid(_laid_out(images, shape), title="the weights of hidden units, the largest first")
+    return grid(laid_out(images, shape), title="the weights of hidden units, the largest first")
 
 
 def chains(
@@ -64,7 +61,7 @@ def fantasies(
     """What a trained `RBM` or `DeepBeliefNetwork` believes in, after so many Gibbs steps."""
     network = _network(fitted, RBM, DeepBeliefNetwork)
     seen = network.fantasies(fitted.params, jax.random.key(seed), rows * ACROSS, steps)
-    return grid(_laid_out(seen, shape), title=f"fantasies after {steps} Gibbs steps")
+    return grid(laid_out(seen, shape), title=f"fantasies after {steps} Gibbs steps")
 
 
 def _network(fitted: Trained, *kinds: type) -> Any:
@@ -74,11 +71,3 @@ def _network(fitted: Trained, *kinds: type) -> Any:
         names = " or ".join(kind.__name__ for kind in kinds)
         raise ArgumentError(f"cannot draw {network}; this picture is of a trained {names}")
     return network
-
-
-def _laid_out(images: Array, shape: tuple[int, ...]) -> Array:
-    """Images [n, p] in rows of ten, the last row filled up with grey ones."""
-    images = np.asarray(images)
-    missing = -len(images) % ACROSS
-    images = np.pad(images, ((0, missing), (0, 0)), constant_values=0.5)
-    return images.reshape(-1, ACROSS, *shape)

@@ -17,6 +17,8 @@ from minimand.report.charts import COLOURS
 
 TILE = 64
 """How high an image is drawn, in pixels of the chart."""
+ACROSS = 10
+"""Images side by side."""
 SHADES = " .:-=+*#%@"
 
 
@@ -56,6 +58,18 @@ def grid(
         .configure_title(color=COLOURS["ink"], anchor="start")
     )  # fmt: skip
     return drawn
+
+
+def laid_out(images: Array, shape: tuple[int, ...]) -> Array:
+    """Images [n, p] in rows of ten, the last row filled up with grey ones.
+
+    >>> laid_out(np.ones((12, 4)), (2, 2)).shape
+    (2, 10, 2, 2)
+    """
+    images = np.asarray(images)
+    missing = -len(images) % ACROSS
+    images = np.pad(images, ((0, missing), (0, 0)), constant_values=0.5)
+    return images.reshape(-1, ACROSS, *shape)
 
 
 def plain(images: Array, width: int = 80) -> str:
