@@ -15,7 +15,12 @@ from PIL import Image
 from minimand.data.augmentation import MaskingNoise
 from minimand.errors import ArgumentError
 from minimand.losses import ELBO, Reconstruction
-from minimand.networks import MLP, Autoencoder, VariationalAutoencoder
+from minimand.networks import (
+    MLP,
+    Autoencoder,
+    ConvolutionalAutoencoder,
+    VariationalAutoencoder,
+)
 from minimand.report.autoencoder_charts import filters, manifold, reconstructions
 from minimand.training import Recipe, train
 
@@ -68,6 +73,17 @@ def test_a_row_that_is_not_full_is_filled_up_with_grey(fitted: Any) -> None:
     assert len(shown) == 20
     assert np.ptp(shown[:13], axis=(1, 2)).min() > 0.1
     np.testing.assert_allclose(shown[13:], 128 / 255)
+
+
+def test_filters_of_convolutions_are_their_kernels(fitted: Any) -> None:
+    network = ConvolutionalAutoencoder(channels=(4,), code=2, kernel_size=2)
+    params, _ = network.init(jax.random.key(0), np.zeros((1, 4, 4, 3)))
+    kernel = params["encoder"]["layer0"]["kernel"]
+    first = kernel[..., np.argmax(np.linalg.norm(kernel.reshape(-1, 4), axis=0))]
+    own = replace(fitted, recipe=replace(fitted.recipe, network=network), params=params)
+    shown = tiles(filters(own, (4, 4, 3)))
+    assert shown.shape == (10, 2, 2, 3)
+    np.testing.assert_allclose(shown[0], 0.5 + 0.5 * first / np.abs(first).max(), atol=0.5 / 255)
 
 
 def test_a_manifold_needs_codes_of_two_numbers(fitted: Any) -> None:

@@ -14,6 +14,7 @@ from minimand.arrays import Array
 from minimand.data.augmentation import Unchanged
 from minimand.errors import ArgumentError
 from minimand.losses import Reconstruction
+from minimand.networks import ConvolutionalAutoencoder
 from minimand.networks.coder import Autoencoding
 from minimand.report.pictures import ACROSS, grid, laid_out
 from minimand.training import Trained
@@ -40,11 +41,19 @@ def reconstructions(fitted: Trained, X: Array, shape: tuple[int, ...], seed: int
 
 
 def filters(fitted: Trained, shape: tuple[int, ...], rows: int = 4) -> alt.Chart:
-    """The largest weights of the first layer, grey at 0, as images of a shape, in rows of ten."""
-    kernel = np.asarray(_parts(fitted)[0].encoder(fitted.params)[0]["kernel"])
-    chosen = np.argsort(-np.linalg.norm(kernel, axis=0))[: rows * ACROSS]
-    weights = kernel[:, chosen].T
-    images = 0.5 + 0.5 * weights / np.abs(weights).max(axis=1, keepdims=True)
+    """The largest weights of the first layer, grey at 0, in rows of ten.
+
+    They are drawn as images of a shape; those of convolutions as what they slide over such images.
+    """
+    network = _parts(fitted)[0]
+    if isinstance(network, ConvolutionalAutoencoder):
+        kernel = fitted.params["encoder"]["layer0"]["kernel"]
+        shape = (*kernel.shape[:2], *shape[2:])
+    else:
+        kernel = network.encoder(fitted.params)[0]["kernel"]
+    units = np.reshape(kernel, (-1, kernel.shape[-1])).T
+    chosen = units[np.argsort(-np.linalg.norm(units, axis=1))[: rows * ACROSS]]
+    images = 0.5 + 0.5 * chosen / np.abs(chosen).max(axis=1, keepdims=True)
     return grid(laid_out(images, shape))
 
 
