@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import minimand
 from minimand.data.augmentation import MaskingNoise
 from minimand.errors import ArgumentError
 from minimand.losses import ELBO, Reconstruction
@@ -51,6 +52,16 @@ def test_inputs_stand_over_what_is_made_of_them(fitted: Any) -> None:
     noisy = replace(fitted, recipe=replace(fitted.recipe, augmentation=MaskingNoise(share=0.5)))
     lines = tiles(reconstructions(noisy, X, (2, 2))).reshape(3, 40)
     assert 5 < np.sum(lines[1] == 0) < 35 and np.all((lines[1] == 0) | (lines[1] == lines[0]))
+
+
+def test_an_estimator_rebuilds_in_the_units_of_its_inputs() -> None:
+    raw = 5 + 100 * X
+    coder = minimand.Autoencoder((3,), code_activation="identity", max_iter=5, random_state=0)
+    shown = tiles(reconstructions(coder.fit(raw), raw, (2, 2)))
+    low, high = raw[:10].min(), raw[:10].max()
+    rebuilt = coder.inverse_transform(coder.transform(raw[:10]))
+    expected = (np.concatenate([raw[:10], rebuilt]) - low) / (high - low)
+    np.testing.assert_allclose(shown.reshape(20, 4), np.clip(expected, 0, 1), atol=0.01)
 
 
 def test_filters_are_the_largest_weights(fitted: Any) -> None:

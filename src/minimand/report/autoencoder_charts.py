@@ -13,6 +13,8 @@ from scipy.special import ndtri
 from minimand.arrays import Array
 from minimand.data.augmentation import Unchanged
 from minimand.errors import ArgumentError
+from minimand.estimators import Autoencoder
+from minimand.estimators.libraries import on_host
 from minimand.losses import Reconstruction
 from minimand.networks import ConvolutionalAutoencoder
 from minimand.networks.coder import Autoencoding
@@ -21,23 +23,31 @@ from minimand.training import Trained
 from minimand.training.batches import inputs
 
 
-def reconstructions(fitted: Trained, X: Array, shape: tuple[int, ...], seed: int = 0) -> alt.Chart:
+def reconstructions(
+    fitted: Trained | Autoencoder, X: Array, shape: tuple[int, ...], seed: int = 0
+) -> alt.Chart:
     """The first ten inputs of X [n, ...], images of a shape, over what is made of them.
 
-    Those of a denoising autoencoder are corrupted first, as while it was trained.
+    Those of a denoising autoencoder are corrupted first, as while it was trained. Fractions are
+    drawn from black at 0 to white at 1, other numbers from the least of these inputs to the
+    largest.
     """
-    network, response = _parts(fitted)
-    given = inputs(jnp.asarray(X[:ACROSS]))
+    own, mean, spread = _unscaled(fitted)
+    network, response = _parts(own)
+    shown = inputs(jnp.asarray(X[:ACROSS]))
+    given = (shown - mean) / spread
     lines = {"given": given}
-    if fitted.recipe.augmentation != Unchanged():
+    if own.recipe.augmentation != Unchanged():
         weight = jnp.ones(len(given))
-        corrupted = fitted.recipe.augmentation(jax.random.key(seed), given, given, weight)[0]
+        corrupted = own.recipe.augmentation(jax.random.key(seed), given, given, weight)[0]
         lines["corrupted"] = given = corrupted
-    code = network.encode(fitted.params, fitted.network_state, given)
-    scores = network.decode(fitted.params, fitted.network_state, code, given.shape[1:])
+    code = network.encode(own.params, own.network_state, given)
+    scores = network.decode(own.params, own.network_state, code, given.shape[1:])
     lines["rebuilt"] = response(scores)
-    images = np.stack([np.reshape(line, (-1, *shape)) for line in lines.values()])
-    return grid(images, [*lines])
+    images = [mean + spread * np.reshape(line, given.shape) for line in lines.values()]
+    fractions = shown.min() >= 0 and shown.max() <= 1
+    low, high = (0.0, 1.0) if fractions else (shown.min(), shown.max())
+    return grid((np.reshape(images, (len(lines), -1, *shape)) - low) / (high - low), [*lines])
 
 
 def filters(fitted: Trained, shape: tuple[int, ...], rows: int = 4) -> alt.Chart:
@@ -72,6 +82,13 @@ def manifold(fitted: Trained, shape: tuple[int, ...], side: int = 12) -> alt.Cha
     code = np.stack(np.meshgrid(places, -places), axis=-1).reshape(-1, 2)
     scores = network.decode(fitted.params, fitted.network_state, code, shape)
     return grid(np.asarray(response(scores)).reshape(side, side, *shape))
+
+
+def _unscaled(fitted: Trained | Autoencoder) -> tuple[Trained, Array, Array]:
+    """(what was trained, the mean and the spread by which its inputs were standardised)."""
+    if isinstance(fitted, Autoencoder):
+        return fitted.trained_, on_host(fitted.mean_), on_host(fitted.spread_)
+    return fitted, np.zeros(1), np.ones(1)
 
 
 def _parts(fitted: Trained) -> tuple[Autoencoding, Any]:
