@@ -14,6 +14,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from scipy import stats
+from sklearn.datasets import load_digits
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import (
@@ -30,7 +31,7 @@ from minimand.fitting.candidates import Affine, Perceptrons
 from minimand.losses import Huber, Logistic
 from minimand.metrics import MAE
 from minimand.penalties import L2, Penalty
-from minimand.tuning.interval import bootstrap, corrected_interval
+from minimand.tuning.interval import bootstrap, corrected_interval, of_share
 
 TIMES = {"created", "seconds", "command"}
 
@@ -110,6 +111,29 @@ def test_the_bootstrap_interval_of_a_mean_has_its_standard_error() -> None:
     low, high = bootstrap(lambda rows: float(x[rows].mean()), 400, seed=0, repeats=2000)
     half = 1.96 * x.std() / 20
     assert (low, high) == pytest.approx((x.mean() - half, x.mean() + half), abs=0.15 * half)
+
+
+def test_the_interval_of_an_accuracy_is_that_of_a_share(wine: minimand.Fit) -> None:
+    """Clopper and Pearson (1934): quantiles of beta distributions; of n right in n, α/2 = lowⁿ."""
+    test = wine.run["test"]
+    n, right = test["rows"], round(test["value"] * test["rows"])
+    low = stats.beta.ppf(0.025, right, n - right + 1)
+    high = stats.beta.ppf(0.975, right + 1, n - right) if right < n else 1.0
+    assert (test["low"], test["high"]) == pytest.approx((low, high))
+    assert of_share(1.0, 12) == pytest.approx((0.025 ** (1 / 12), 1.0))
+    assert of_share(0.0, 12) == pytest.approx((0.0, 1 - 0.025 ** (1 / 12)))
+
+
+def test_the_intervals_of_few_images_stay_where_accuracies_can_be(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    X, y = load_digits(return_X_y=True)
+    few = X[y < 3][:40].reshape(-1, 8, 8)
+    fitted = minimand.fit(few, y[y < 3][:40], network="linear", epochs=2)
+    for judged in (fitted.run["baseline"], *fitted.run["candidates"]):
+        assert 0 <= judged["low"] <= judged["mean"] <= judged["high"] <= 1
+    said = capsys.readouterr().out
+    assert "Winner by validation: CrossEntropy, Linear.\n" in said
 
 
 def test_differences_and_ties_follow_from_the_fold_scores(diabetes: minimand.Fit) -> None:

@@ -76,6 +76,8 @@ def test_the_truth_scores_best_in_the_direction_the_metric_names(metric: Metric)
         perfect = Prediction(target, certain, target)
         best, other = metric(target, perfect), metric(target, prediction)
         assert metric.sign * best > metric.sign * other
+        assert best == pytest.approx(metric.range[metric.greater_is_better], abs=1e-5)
+        assert metric.range[0] <= other <= metric.range[1]
 
 
 def test_the_default_of_each_task_serves_it() -> None:

@@ -39,6 +39,9 @@ class Metric(Component):
     kind = "metric"
     greater_is_better: ClassVar[bool] = False
     needs_probability: ClassVar[bool] = False
+    range: ClassVar[tuple[float, float]] = (0.0, np.inf)
+    of_rows: ClassVar[bool] = False
+    """Whether it is the share of rows of which something is true."""
 
     def __call__(self, target: Array, prediction: Prediction) -> float:
         """The metric of [n] targets (numbers or class indices) and their predictions."""
@@ -124,6 +127,7 @@ class R2(Metric):
     """The share of the variance that is explained, `r2`; 0 for a constant target that is missed."""
 
     greater_is_better = True
+    range = (-np.inf, 1.0)
     card = Card(
         "1 - Σ (y - ŷ)² / Σ (y - ȳ)²",
         "Wright (1921)",
@@ -176,6 +180,8 @@ class Accuracy(Metric):
     """The share of rows whose class is right, `accuracy`."""
 
     greater_is_better = True
+    range = (0.0, 1.0)
+    of_rows = True
     card = Card(
         "mean 1[ŷ = y]",
         "one minus the 0-1 error",
@@ -191,6 +197,8 @@ class Accuracy(Metric):
 class Error(Metric):
     """The share of rows whose class is wrong: the 0-1 error, `error`."""
 
+    range = (0.0, 1.0)
+    of_rows = True
     card = Card(
         "mean 1[ŷ ≠ y]",
         "the 0-1 error",
@@ -207,6 +215,7 @@ class BalancedAccuracy(Metric):
     """The mean over the classes of the share that is found, `balancedaccuracy`."""
 
     greater_is_better = True
+    range = (0.0, 1.0)
     card = Card(
         "mean over classes of recall",
         "Brodersen et al. (2010)",
@@ -224,6 +233,7 @@ class F1(Metric):
     """The harmonic mean of precision and recall, `f1`; averaged over more than two classes."""
 
     greater_is_better = True
+    range = (0.0, 1.0)
     card = Card(
         "2 TP / (2 TP + FP + FN)",
         "van Rijsbergen (1979)",
@@ -262,6 +272,7 @@ class AUC(Metric):
     """The area under the ROC curve, `auc`: how well the score ranks the two classes."""
 
     greater_is_better = True
+    range = (0.0, 1.0)
     card = Card(
         "P(score of a 1 > score of a 0)",
         "Hanley and McNeil (1982)",

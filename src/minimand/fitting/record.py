@@ -127,13 +127,14 @@ def _candidate(one: Scored, best: Searched, bench: Bench) -> dict[str, Any]:
 
 
 def scores_of(scores: Array, bench: Bench) -> dict[str, Any]:
-    """Scores in the metric's own sign, with their mean and its interval."""
+    """Scores in the metric's own sign, with their mean and its interval, where a score can be."""
     span: Interval = corrected_interval(bench.metric.sign * scores, bench.folds)
+    low, high = np.clip((span.low, span.high), *bench.metric.range).tolist()
     return {
         "scores": [float(s) for s in bench.metric.sign * scores],
         "mean": span.mean,
-        "low": span.low,
-        "high": span.high,
+        "low": low,
+        "high": high,
     }
 
 
@@ -147,9 +148,9 @@ def _edges(searched: Searched) -> dict[str, str]:
 
     Clearly: by more than a standard error of the fold scores. A weak penalty is no edge.
     """
-    error = np.std(searched.scores, ddof=1) / np.sqrt(len(searched.scores))
     edges = {}
     for name, chosen in searched.setting.items():
+        error = np.std(searched.scores, ddof=1) / np.sqrt(len(searched.scores))
         value = _number(chosen)
         means = {_number(setting[name]): -np.inf for setting, _ in searched.tried}
         for setting, mean in searched.tried:

@@ -18,7 +18,7 @@ from minimand.fitting.model import Fitted, Model
 from minimand.fitting.results import Fit
 from minimand.fitting.study import Say, Studied
 from minimand.metrics import Prediction
-from minimand.tuning.interval import bootstrap
+from minimand.tuning.interval import bootstrap, of_share
 
 
 def refit(studied: Studied, watch: Budget, say: Say) -> Fit:
@@ -65,9 +65,14 @@ def refit(studied: Studied, watch: Budget, say: Say) -> Fit:
 
 
 def _test(bench: Bench, truth: Array, said: Prediction) -> dict[str, float]:
-    """The metric on the test part, with its bootstrap interval."""
-    low, high = bootstrap(lambda i: bench.metric(truth[i], said.rows(i)), len(truth), bench.seed)
-    return {"value": bench.metric(truth, said), "low": low, "high": high}
+    """The metric on the test part, with its interval: exact for a share of rows, else bootstrap."""
+    metric, rows = bench.metric, len(truth)
+    value = metric(truth, said)
+    if metric.of_rows:
+        low, high = of_share(value, rows)
+    else:
+        low, high = bootstrap(lambda i: metric(truth[i], said.rows(i)), rows, bench.seed)
+    return {"value": value, "low": low, "high": high}
 
 
 def _predictions(outcome: Attempt, target: Any, said: Prediction) -> dict[str, Array]:

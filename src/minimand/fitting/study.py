@@ -253,4 +253,5 @@ def _line(one: Scored, bench: Bench) -> str:
 def _verdict(record: dict[str, Any]) -> str:
     tied = record["tied"]
     also = f"statistically tied with it: {'; '.join(tied)}" if tied else "no other is tied with it"
-    return f"Winner by {record['judged']}: {record['winner']}; {also}."
+    others = f"; {also}" if record["runner_up"] else ""
+    return f"Winner by {record['judged']}: {record['winner']}{others}."

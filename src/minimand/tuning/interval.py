@@ -62,6 +62,21 @@ def bootstrap(
     return float(low), float(high)
 
 
+def of_share(share: float, rows: int) -> tuple[float, float]:
+    """The exact interval of the share of test rows of which something is true.
+
+    Source: Clopper and Pearson (1934), The use of confidence or fiducial limits.
+
+    >>> low, high = of_share(1.0, 12)
+    >>> round(low, 3), high
+    (0.735, 1.0)
+    """
+    from scipy.stats import binomtest
+
+    low, high = binomtest(round(share * rows), rows).proportion_ci(LEVEL)
+    return float(low), float(high)
+
+
 def interval(scores: np.ndarray, share: float) -> Interval:
     """The mean of scores [J] with its 95 % interval, where `share` is n_test/n_train."""
     mean, half = float(scores.mean()), float(half_widths(scores, share))
