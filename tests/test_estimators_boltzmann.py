@@ -85,6 +85,17 @@ def test_real_columns_come_back_in_their_units(digits: tuple[Array, Array]) -> N
     np.testing.assert_allclose(seen.std(axis=0), X.std(axis=0), rtol=0.2)
 
 
+def test_images_of_bytes_are_columns_of_fractions(digits: tuple[Array, Array]) -> None:
+    pixels = np.uint8(np.rint(digits[0][:60] * 255))
+    of_bytes, of_columns = (
+        RestrictedBoltzmannMachine(3, n_iter=1, random_state=0).fit(X)
+        for X in (pixels.reshape(-1, 8, 8), np.float32(pixels) / 255)
+    )
+    assert of_bytes.visible_ == "binary" and of_bytes.n_features_in_ == 64
+    images, columns = pixels[:5].reshape(-1, 8, 8, 1), np.float32(pixels[:5]) / 255
+    np.testing.assert_allclose(of_bytes.transform(images), of_columns.transform(columns))
+
+
 def test_values_that_no_bit_takes_are_refused_if_bits_are_asked_for() -> None:
     X = np.array([[0.0, 1.0], [1.0, 2.0]])
     with pytest.raises(DataError, match="row 2, column 2; binary units take"):

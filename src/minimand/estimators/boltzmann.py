@@ -29,9 +29,22 @@ if TYPE_CHECKING:
 Visible = Literal["auto", "binary", "real"]
 
 
+class OfPixels(Estimator):
+    """An estimator of columns; the pixels of images are columns too, their bytes fractions."""
+
+    def _rows(self, X: Any, *rest: Any, **options: Any) -> Any:
+        from minimand.networks.layers import rows
+
+        X = on_host(X)
+        return super()._rows(rows(X) if getattr(X, "ndim", 2) > 2 else X, *rest, **options)
+
+
 @dataclass(repr=False, eq=False)
-class RestrictedBoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):  # type: ignore[misc]
+class RestrictedBoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OfPixels):  # type: ignore[misc]
     """Features by a restricted Boltzmann machine, as scikit-learn's `BernoulliRBM` gives them.
+
+    X holds columns [n, p], or images [n, height, width] or [n, height, width, channels], of which
+    bytes count as fractions of 255.
 
     After `fit`: `components_` [n_components, p], `intercept_hidden_`, `intercept_visible_`,
     `trained_` (recipe, parameters, history), `mean_` and `spread_`, by which real columns are
@@ -169,7 +182,7 @@ class RestrictedBoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMix
 
 
 @dataclass(repr=False, eq=False)
-class DeepBeliefClassifier(NetworkClassifier):
+class DeepBeliefClassifier(OfPixels, NetworkClassifier):
     """A perceptron of sigmoid units whose layers were first Boltzmann machines.
 
     Each layer learns, without labels, what the one below it puts out, by contrastive divergence;
@@ -221,13 +234,6 @@ class DeepBeliefClassifier(NetworkClassifier):
         self._pretrain(self._standardised(rows))
         self._train("multiclass", *self._prepared(X, index, weight))
         return self
-
-    def _rows(self, X: Any, *rest: Any, **options: Any) -> Any:
-        """Columns; the pixels of images are columns too."""
-        from minimand.networks.layers import rows
-
-        X = on_host(X)
-        return super()._rows(rows(X) if getattr(X, "ndim", 2) > 2 else X, *rest, **options)
 
     def _measure(self, X: Array, weight: Array | None) -> None:
         self.visible_, self.mean_, self.spread_ = kind(self.visible, X, weight)
