@@ -29,7 +29,7 @@ from minimand.schedules import OneCycle
 from minimand.training import Recipe, train
 
 ARCHIVE = Path(__file__).resolve().parents[2] / "shared" / "data" / "nuclei" / "dsb2018_256.zip"
-SEEDS, EPOCHS, BATCH = 3, 30, 8
+SEEDS, EPOCHS, BATCH = 3, 15, 8
 LOSSES = {"cross-entropy": PixelCrossEntropy(), "Dice + cross-entropy": Sum()}
 
 

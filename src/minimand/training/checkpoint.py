@@ -92,8 +92,8 @@ class Checkpoints(NoCheckpoints):
                 self._step, leaves = _read(path, self.run, _plain(state))
                 state = _alike(state, leaves)
                 break
-            except _Damaged as damage:
-                damaged[path] = damage
+            except _Damaged as error:
+                damaged[path] = error
         used = f"goes on from step {self._step}" if self._step >= 0 else "begins anew"
         for path, damage in damaged.items():
             aside = path.with_suffix(".damaged")
