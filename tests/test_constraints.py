@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from scipy import optimize
 
 from minimand.component import catalogue
@@ -15,8 +18,10 @@ from minimand.constraints import Constraint, MaxNorm, Unconstrained
 from minimand.errors import ArgumentError, UnknownNameError
 from minimand.losses import Squared
 from minimand.networks import MLP
+from minimand.optimizers import AdamW, ClipByNorm
 from minimand.penalties import L1, L2, ElasticNet, Group, Penalty
 from minimand.solvers import Objective, minimise
+from minimand.training import Recipe, train
 
 
 def params() -> dict[str, Any]:
@@ -41,7 +46,6 @@ def params() -> dict[str, Any]:
         ({"layers": ("output",)}, 3),
         ({"layers": ("hidden", "output")}, 9),
         ({"layers": ("layer0",), "kinds": ("bias", "scale")}, 6 + 6 + 9),
-        ({"layers": ("norms",)}, 0),
     ],
     ids=str,
 )
@@ -60,6 +64,50 @@ def test_a_penalty_touches_what_it_names(chosen: dict, value: float) -> None:
 def test_a_name_that_is_nowhere_is_an_error(acts: Any) -> None:
     with pytest.raises(UnknownNameError, match=r"did you mean '(bias|output)'"):
         acts(params())
+
+
+@pytest.mark.parametrize(
+    "acts", [L2(layers=("norms",)).value, MaxNorm(layers=("norms",)).projected]
+)
+def test_what_touches_nothing_is_an_error(acts: Any) -> None:
+    with pytest.raises(
+        ArgumentError, match=r"none of the parameters, .* called bias, kernel, scale"
+    ):
+        acts(params())
+
+
+class Vectors(nnx.Module):
+    """The mean of a vector for each code."""
+
+    def __init__(self) -> None:
+        self.table = nnx.Embed(3, 1, rngs=nnx.Rngs(0))
+
+    def __call__(self, x: Any) -> Any:
+        return jnp.mean(self.table(x.astype(int)), axis=1)
+
+
+def bare() -> Any:
+    def init(key: Any, x: Any) -> Any:
+        return {"w": jnp.ones((x.shape[1], 1)), "b": jnp.zeros(1)}
+
+    return init, lambda params, x: x @ params["w"] + params["b"]
+
+
+CODES = np.random.default_rng(0).integers(0, 3, size=(20, 2)).astype(float)
+
+
+@pytest.mark.parametrize(("network", "kinds"), [(bare, ["b", "w"]), (Vectors, ["embedding"])])
+def test_a_strength_that_reaches_nothing_is_not_silent(network: Any, kinds: list[str]) -> None:
+    called = f"called {', '.join(kinds)};"
+    recipe = Recipe(network(), Squared(), epochs=1)
+    one = partial(train, X=CODES, y=CODES[:, 0], validation=0.0)
+    for acts in ({"penalty": L2(strength=1.0)}, {"constraint": MaxNorm()}):
+        with pytest.raises(ArgumentError, match=f"which are {called} say which"):
+            one(replace(recipe, **acts))
+    with pytest.warns(UserWarning, match=f"called kernel alone, and these are {called}"):
+        one(replace(recipe, optimizer=ClipByNorm(AdamW(weight_decay=1.0))))
+    one(replace(recipe, optimizer=AdamW(weight_decay=0.0)))
+    one(replace(recipe, penalty=L2(strength=1.0, kinds=(kinds[-1],))))
 
 
 def test_a_solver_does_not_take_names_for_granted() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
@@ -35,11 +36,11 @@ class Chooser(Component):
     layers: tuple[str, ...] = ()
 
     def check_names(self, params: Params) -> None:
-        """Raise if a kind or a layer that was chosen is nowhere in the parameters.
+        """Raise unless every kind and layer chosen is in the parameters, and something is touched.
 
         Raises:
             UnknownNameError: another name than those of the parameters.
-            ArgumentError: the parameters are an array, which has no names.
+            ArgumentError: the parameters are an array, which has no names, or none is touched.
         """
         if self.layers or self.kinds != KERNELS:
             if not isinstance(params, dict):
@@ -48,6 +49,13 @@ class Chooser(Component):
             for name in (*self.kinds, *self.layers):
                 if name not in known:
                     raise unknown("layer or kind of parameter", name, known)
+        touched = [*kernels(params, self.kinds, self.layers)]
+        if not touched and params and {*REPORTED}.isdisjoint(self.kinds):
+            kinds = called(params)
+            raise ArgumentError(
+                f"{self} acts on none of the parameters, which are called {', '.join(kinds)}; say "
+                f"which kinds and layers are meant, such as kinds=('{kinds[-1]}',)"
+            )
 
 
 class Constraint(Chooser):
@@ -137,6 +145,12 @@ def map_kernels(
         else child
         for name, child in params.items()
     }
+
+
+def called(params: dict[str, Any]) -> list[str]:
+    """The kinds of parameters that there are."""
+    inner = (called(child) if isinstance(child, dict) else [name] for name, child in params.items())
+    return sorted({*chain.from_iterable(inner)})
 
 
 def _names(params: dict[str, Any]) -> Iterator[str]:

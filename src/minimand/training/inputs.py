@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import jax
 import numpy as np
 
 from minimand.arrays import Array
+from minimand.constraints import called, kernels
 from minimand.data.splits import Fold
 from minimand.errors import ArgumentError, DataError, ShapeError
 from minimand.losses import Loss
 from minimand.losses.classification import holds_shares
+from minimand.networks.base import Tree, named_leaves
 from minimand.training.batches import Rows
 from minimand.training.program import Member
 from minimand.training.recipe import Recipe
@@ -120,6 +123,20 @@ def _of_examples(loss: Loss, weight: np.ndarray, y: np.ndarray) -> np.ndarray:
     """The weight of every example, of those of the rows: an image has many, a row mostly one."""
     examples = y.shape[: max(1, y.ndim - loss.target_axes)]
     return np.broadcast_to(weight.reshape(-1, *(1,) * (len(examples) - 1)), examples)
+
+
+def check_decay(recipe: Recipe, params: Tree) -> None:
+    """Warn if weight decay has no kernel to shrink."""
+    numbers = named_leaves(recipe.optimizer).items()
+    decays = any(path[-1] == "weight_decay" and np.any(number > 0) for path, number in numbers)
+    if decays and not [*kernels(params)]:
+        kinds = called(params)
+        warnings.warn(
+            f"weight decay acts on parameters called kernel alone, and these are called "
+            f"{', '.join(kinds)}; rename those that should shrink, or add a penalty such as "
+            f"L2(kinds=('{kinds[-1]}',))",
+            stacklevel=2,
+        )
 
 
 def stacked(

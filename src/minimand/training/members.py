@@ -19,7 +19,13 @@ from minimand.arrays import Array
 from minimand.data.splits import Fold
 from minimand.training.compilation import single_precision
 from minimand.training.guard import culprit
-from minimand.training.inputs import best_constant, check_members, checked_rows, stacked
+from minimand.training.inputs import (
+    best_constant,
+    check_decay,
+    check_members,
+    checked_rows,
+    stacked,
+)
 from minimand.training.program import (
     EARLY,
     RUNNING,
@@ -73,6 +79,7 @@ class InMemory:
             if not everywhere() and _is_new(given):
                 other.submit(self._compile, jax.eval_shape(begin, *given))
             state: State = begin(*given)
+        check_decay(self.members.recipe, state.params)
         return state
 
     def reach(self, first: int, wanted: int) -> int:

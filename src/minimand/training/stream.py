@@ -30,7 +30,7 @@ from minimand.training.batches import Rows
 from minimand.training.checkpoint import Checkpoints, NoCheckpoints, identity
 from minimand.training.compilation import single_precision
 from minimand.training.guard import culprit
-from minimand.training.inputs import best_constant, check_seeds, checked_rows, stacked
+from minimand.training.inputs import best_constant, check_decay, check_seeds, checked_rows, stacked
 from minimand.training.loop import run
 from minimand.training.program import (
     Member,
@@ -194,6 +194,7 @@ class Streamed:
         constants = [best_constant(self._recipe, y, weight, everything)]
         bias = np.asarray(constants, dtype=np.float32)
         state: State = begin(self._members, jax.device_put(X[:1], self._place), bias)
+        check_decay(self._members.recipe, state.params)
         return state
 
     def reach(self, first: int, wanted: int) -> int:
