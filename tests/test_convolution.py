@@ -66,6 +66,25 @@ def test_a_convolution_and_its_slopes_are_pytorchs(
     np.testing.assert_allclose(kernel_of(of_kernel), weights.grad, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize(("size", "stride"), [(3, 1), (3, 2), (2, 1), (1, 2)])
+def test_an_accelerators_slope_of_a_kernel_is_that_of_the_cores(
+    size: int, stride: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with jax.enable_x64():
+        x, kernel = drawn(3, 6, 7, 2), drawn(size, size, 2, 4)
+
+        def seen() -> Array:
+            found, turned = jax.vjp(lambda x, k: convolved(x, k, stride), x, kernel)
+            return found, *turned(jnp.cos(found))
+
+        cores = seen()
+        monkeypatch.setattr(
+            jax.lax, "platform_dependent", lambda *given, cpu, default: default(*given)
+        )
+        for one, other in zip(cores, seen(), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+
+
 def test_half_precision_slopes_are_summed_in_single_precision() -> None:
     """4,096 images whose slopes are all 1: a sum in bfloat16 would stop growing at 256."""
     x, kernel = jnp.ones((4096, 1, 1, 1), jnp.bfloat16), jnp.ones((1, 1, 1, 1), jnp.bfloat16)

@@ -33,6 +33,7 @@ NETWORKS: list[Network] = [
     ),
     *(CNN(channels=(3,), hidden=(4,), norm=norm) for norm in ("batch", "layer", "group")),
     *(MLP(hidden=(4,), norm=norm, activation="gelu") for norm in ("batch", "layer", "group")),
+    MLP(hidden=(4, 4), residual=True),
     CNN(channels=(3, 4), kernel_size=2, pool=1, activation="silu"),
     UNet(channels=(2, 3), norm=None),
 ]
@@ -52,37 +53,44 @@ def examples(network: Network) -> Array:
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=str)
-def test_the_slope_along_a_direction_is_a_difference(network: Network) -> None:
+def test_slopes_are_differences(network: Network) -> None:
     """(f(θ + h d) - f(θ - h d)) / 2h, in double precision, of a sum of the scores while training.
 
-    First parameters are moved a little, since biases of 0 stand on kinks.
+    Along a direction of all parameters, and of each array alone, beside its own slope. First
+    parameters are moved a little, since biases of 0 stand on kinks.
     """
     x = examples(network)
     random = np.random.default_rng(1)
     params, state = jax.tree.map(doubled, jax.jit(lambda: network.init(KEY, x))())
-    params = jax.tree.map(lambda leaf: leaf + 0.1 * random.normal(size=leaf.shape), params)
-    direction = jax.tree.map(lambda leaf: random.normal(size=leaf.shape), params)
+    leaves, structure = jax.tree.flatten(params)
+    leaves = [leaf + 0.1 * random.normal(size=leaf.shape) for leaf in leaves]
+    direction = [random.normal(size=leaf.shape) for leaf in leaves]
+    chosen = np.vstack([np.ones(len(leaves)), np.eye(len(leaves))])
     with jax.enable_x64():
         state = jax.tree.map(jnp.asarray, state)
 
-        def score(params: Any) -> Array:
+        def score(leaves: Any) -> Array:
+            params = jax.tree.unflatten(structure, leaves)
             found = network.apply(params, state, x, key=KEY, train=True)[0]
             return jnp.sum(found * jnp.cos(jnp.arange(found.size)).reshape(found.shape))
 
-        def along(step: Array) -> Array:
-            return score(jax.tree.map(lambda leaf, d: leaf + step * d, params, direction))
+        def along(steps: Array) -> Array:
+            return score(
+                [a + step * d for a, step, d in zip(leaves, steps, direction, strict=True)]
+            )
 
         @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
         def both() -> tuple[Array, Any]:
-            return jax.lax.map(along, jnp.array([1e-6, -1e-6])), jax.grad(score)(params)
+            return jax.lax.map(along, 1e-6 * np.vstack([chosen, -chosen])), jax.grad(score)(leaves)
 
-        (ahead, behind), slope = jax.device_get(both())
-    pairs = list(zip(*map(jax.tree.leaves, (slope, direction)), strict=True))
-    assert all(leaf.dtype == np.float64 for leaf, _ in pairs)
-    size = sum(np.vdot(leaf, leaf) for leaf, _ in pairs) ** 0.5
-    found = sum(np.vdot(leaf, way) for leaf, way in pairs)
-    assert size > 0
-    assert found == pytest.approx((ahead - behind) / 2e-6, rel=1e-5, abs=1e-6 * size)
+        values, slopes = jax.device_get(both())
+    assert all(slope.dtype == np.float64 for slope in slopes)
+    found = [np.vdot(slope, way) for slope, way in zip(slopes, direction, strict=True)]
+    sizes = chosen @ [np.vdot(slope, slope) for slope in slopes]
+    assert sizes[0] > 0
+    ahead, behind = np.split(values, 2)
+    missed = np.abs((ahead - behind) / 2e-6 - chosen @ found)
+    assert np.all(missed <= 1e-5 * np.abs(chosen @ found) + 1e-6 * np.sqrt(sizes) + 1e-8)
 
 
 def doubled(leaf: Array) -> Array:
