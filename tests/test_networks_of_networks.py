@@ -12,7 +12,15 @@ from sklearn import datasets
 from minimand import NetworkRegressor
 from minimand.errors import ArgumentError, ShapeError
 from minimand.losses import CrossEntropy, HalfSquared, MultiTask, Squared, UncertainTasks
-from minimand.networks import MLP, Embedded, Linear, MultiHead
+from minimand.networks import (
+    MLP,
+    Embedded,
+    Linear,
+    MultiHead,
+    Standardised,
+    Transformer,
+    with_outputs,
+)
 from minimand.optimizers import Adam
 from minimand.training import Recipe, train
 
@@ -109,3 +117,15 @@ def test_an_estimator_leaves_codes_as_they_are() -> None:
     fitted = NetworkRegressor(network=network, learning_rate=0.02, max_iter=30, random_state=0)
     assert fitted.fit(X, y).score(X, y) > 0.98
     assert fitted.mean_[1] == 0 and fitted.spread_[1] == 1 and abs(fitted.mean_[0] - 5) < 0.5
+
+
+def test_outputs_are_those_of_the_heads() -> None:
+    network = Standardised(MultiHead(MLP(outputs=8), (Linear(outputs=2), Linear())))
+    assert with_outputs(network, 3) == network
+    with pytest.raises(ShapeError, match="give 3 scores, and 4 are needed"):
+        with_outputs(network, 4)
+
+
+def test_symbols_are_not_standardised() -> None:
+    with pytest.raises(ArgumentError, match="reads symbols, which have no mean"):
+        Standardised(Transformer())

@@ -9,7 +9,9 @@ import jax.numpy as jnp
 
 from minimand.arrays import Array
 from minimand.component import Card, Positive, Real, component
+from minimand.errors import ArgumentError, ShapeError
 from minimand.networks.base import Network, Tree
+from minimand.networks.heads import MultiHead
 from minimand.networks.mlp import MLP
 
 
@@ -20,6 +22,9 @@ class Standardised(Network):
     `mean` and `spread` are numbers, or arrays with an entry for each channel, of inputs as networks
     get them: bytes count as fractions of 255. So images can stay bytes in memory, and what is
     trained takes them as they come.
+
+    Raises:
+        ArgumentError: the network reads symbols.
 
     >>> import jax
     >>> import numpy as np
@@ -39,6 +44,14 @@ class Standardised(Network):
         source="LeCun, Bottou, Orr and Müller (1998), Efficient backprop, section 4.3",
         use="images, whose bytes are standardised as a batch is read",
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.network.tokens:
+            raise ArgumentError(
+                f"Standardised: {self.network} reads symbols, which have no mean and no spread; "
+                f"use it as it is"
+            )
 
     @property
     def outputs(self) -> int | None:  # type: ignore[override]
@@ -82,10 +95,20 @@ class Standardised(Network):
 def with_outputs(network: Network, outputs: int) -> Network:
     """The network, or the one inside it, with so many outputs, if it lets them be set.
 
+    Raises:
+        ShapeError: a `MultiHead` network whose heads give another number of scores.
+
     >>> with_outputs(Standardised(MLP(hidden=(8,))), 3).outputs
     3
     """
     changed: Any = network
+    if isinstance(network, MultiHead):
+        if network.outputs != outputs:
+            raise ShapeError(
+                f"the heads of a MultiHead network give {network.outputs} scores, and {outputs} "
+                f"are needed; change the outputs of its heads"
+            )
+        return network
     if "outputs" in network._hints:
         return dataclasses.replace(changed, outputs=outputs)  # type: ignore[no-any-return]
     for name in network._hints:
