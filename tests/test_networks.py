@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from scipy.special import erf
 from minimand.errors import ArgumentError, UnknownNameError
 from minimand.networks import MLP, Linear, Network
 from minimand.networks.base import count, output_bias
+from minimand.networks.layers import ACTIVATIONS, Activation
 
 KEY = jax.random.key(0)
 X = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
@@ -27,6 +28,13 @@ BY_HAND = {
     "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
     "selu": lambda z: 1.0507009873554805 * np.where(z < 0, 1.6732632423543772 * np.expm1(z), z),
     "identity": lambda z: z,
+    "relu6": lambda z: np.clip(z, 0, 6),
+    "celu": lambda z: np.where(z < 0, np.expm1(z), z),
+    "mish": lambda z: z * np.tanh(np.log1p(np.exp(z))),
+    "soft_sign": lambda z: z / (1 + np.abs(z)),
+    "hard_tanh": lambda z: np.clip(z, -1, 1),
+    "hard_sigmoid": lambda z: np.clip(z / 6 + 0.5, 0, 1),
+    "hard_swish": lambda z: z * np.clip(z / 6 + 0.5, 0, 1),
     "gelu": lambda z: 0.5 * z * (1 + erf(z / np.sqrt(2))),
 }
 
@@ -38,6 +46,10 @@ def test_linear_scores_are_affine() -> None:
     assert layer["kernel"].shape == (3, 2) and layer["bias"].shape == (2,)
     np.testing.assert_allclose(scores, X @ layer["kernel"] + layer["bias"], rtol=1e-5)
     assert set(params) == {"output"} or not jax.tree.leaves(params["hidden"])
+
+
+def test_every_activation_is_here_by_hand() -> None:
+    assert {*BY_HAND} == {*ACTIVATIONS} == {*get_args(Activation)}
 
 
 @pytest.mark.parametrize("activation", BY_HAND)
@@ -96,7 +108,9 @@ def test_the_key_decides_the_parameters() -> None:
     assert not jnp.array_equal(first["output"]["kernel"], other["output"]["kernel"])
 
 
-@pytest.mark.parametrize(("activation", "variance"), [("relu", 2 / 300), ("tanh", 1 / 300)])
+@pytest.mark.parametrize(
+    ("activation", "variance"), [("relu", 2 / 300), ("mish", 2 / 300), ("tanh", 1 / 300)]
+)
 def test_initial_scores_keep_the_size_of_the_inputs(activation: Any, variance: float) -> None:
     """He et al. (2015) for rectifiers, LeCun et al. (1998) else; biases start at zero."""
     network = MLP(hidden=(400,), activation=activation)

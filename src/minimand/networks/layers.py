@@ -12,24 +12,47 @@ from flax import nnx
 from minimand.arrays import Array, hashed
 
 Activation = Literal[
-    "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "tanh", "sigmoid", "selu", "identity"
+    "relu",
+    "relu6",
+    "leaky_relu",
+    "elu",
+    "celu",
+    "gelu",
+    "silu",
+    "mish",
+    "softplus",
+    "tanh",
+    "sigmoid",
+    "soft_sign",
+    "hard_tanh",
+    "hard_sigmoid",
+    "hard_swish",
+    "selu",
+    "identity",
 ]
 Norm = Literal[None, "batch", "layer", "group"]
 
 ACTIVATIONS: dict[str, Any] = {
     "relu": jax.nn.relu,
+    "relu6": jax.nn.relu6,
     "leaky_relu": jax.nn.leaky_relu,
     "elu": jax.nn.elu,
+    "celu": jax.nn.celu,
     "gelu": jax.nn.gelu,
     "silu": jax.nn.silu,
+    "mish": jax.nn.mish,
     "softplus": jax.nn.softplus,
     "tanh": jax.numpy.tanh,
     "sigmoid": jax.nn.sigmoid,
+    "soft_sign": jax.nn.soft_sign,
+    "hard_tanh": jax.nn.hard_tanh,
+    "hard_sigmoid": jax.nn.hard_sigmoid,
+    "hard_swish": jax.nn.hard_swish,
     "selu": jax.nn.selu,
     "identity": jax.nn.identity,
 }
-HALVING = ("relu", "leaky_relu", "elu", "gelu", "silu", "softplus")
-"""Activations that pass about half of the variance on."""
+KEEPING = ("tanh", "sigmoid", "soft_sign", "hard_tanh", "hard_sigmoid", "selu", "identity")
+"""Activations that keep the variance, up to a factor; the others pass about half of it on."""
 GROUPS = 8
 
 
@@ -40,7 +63,7 @@ def initial(activation: str, share: float = 1.0) -> Any:
     et al. 2015, Delving deep into rectifiers, eq. 10), else times 1 / inputs (LeCun et al. 1998,
     Efficient backprop, section 4.6).
     """
-    gain = 2.0 if activation in HALVING else 1.0
+    gain = 1.0 if activation in KEEPING else 2.0
     return jax.nn.initializers.variance_scaling(share * gain, "fan_in", "truncated_normal")
 
 
