@@ -148,6 +148,24 @@ def test_idx_files_are_judged_on_their_own_test_part(minimand: Command) -> None:
     assert pl.read_csv(io.StringIO(said))["prediction"].to_list() == said_before
 
 
+def test_a_convolutional_network_learns_from_pictures_and_names_new_ones(
+    minimand: Command,
+) -> None:
+    folder = pictures(Path("pictures"), X[:60], NAMES[:60])
+    asked = ("--network", "cnn", "--epochs", 2, "--out", "run")
+    assert minimand("fit", folder, *asked)[0] == 0
+    record = json.loads(Path("run/run.json").read_text(encoding="utf-8"))
+    assert record["winner"] == "CrossEntropy, CNN"
+    assert pl.read_parquet("run/history.parquet")["epoch"].to_list() == [1, 2]
+    status, said, _ = minimand("predict", "run", folder)
+    found = pl.read_csv(io.StringIO(said))
+    chances = found.select("P(nought)", "P(one)", "P(two)").to_numpy()
+    assert status == 0 and len(found) == 60
+    np.testing.assert_allclose(chances.sum(axis=1), 1, atol=1e-4)
+    most = np.array(["nought", "one", "two"])[chances.argmax(axis=1)]
+    assert found["prediction"].to_list() == most.tolist()
+
+
 def test_what_is_asked_for_is_what_is_trained(minimand: Command) -> None:
     np.savez("digits.npz", X=X, y=Y)
     noise = ("--augment", "gaussian_noise(stddev=0.2)", "--augment", "mixup")

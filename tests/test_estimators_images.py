@@ -10,8 +10,10 @@ from flax import nnx
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
-from minimand import NetworkClassifier, NetworkRegressor
+from minimand import Autoencoder, NetworkClassifier, NetworkRegressor
 from minimand.data.scaling import mean_and_spread_of_channels
 from minimand.errors import ArgumentError, ArgumentTypeError, ShapeError, UnknownNameError
 from minimand.networks import MLP, Linear, Standardised, adapt
@@ -71,6 +73,23 @@ def test_columns_go_through_any_network_too() -> None:
     fitted = NetworkClassifier(network=Linear(), **QUICK).fit(DIGITS.data[:900], Y[:900])
     assert fitted.score(DIGITS.data[900:], Y[900:]) > 0.8
     assert fitted.trained_.recipe.network == Linear(outputs=10)
+
+
+def test_a_convolutional_network_at_the_end_of_a_pipeline() -> None:
+    images = FunctionTransformer(lambda rows: rows.reshape(-1, 8, 8))
+    network = NetworkClassifier(network="cnn(channels=(8,), hidden=(16,))", **QUICK)
+    fitted = make_pipeline(images, network).fit(DIGITS.data[:400], Y[:400])
+    assert fitted.score(DIGITS.data[400:800], Y[400:800]) > 0.8
+
+
+def test_a_convolutional_autoencoder() -> None:
+    network = "convolutional_autoencoder(channels=(8,), code=8, code_activation=identity)"
+    coder = Autoencoder(network=network, learning_rate=0.01, max_iter=40, random_state=0)
+    coder.fit(DIGITS.images[:400])
+    new = DIGITS.images[400:600]
+    assert coder.transform(new).shape == (200, 8)
+    assert coder.inverse_transform(coder.transform(new)).shape == (200, 8, 8)
+    assert coder.score(new) > 0.5
 
 
 def test_a_module_of_flax() -> None:
