@@ -194,6 +194,7 @@ def test_going_back_does_not_depend_on_how_the_run_is_cut(tmp_path: Path) -> Non
     train(recipe, X, Y, validation=0, checkpoints=tmp_path, budget=Budget(steps=57))
     again = train(recipe, X, Y, validation=0, checkpoints=tmp_path, resume=True)
     assert again.history == whole.history
+    assert max(tmp_path.glob("step-*")).name == f"step-{240:010d}.safetensors"
     jax.tree.map(np.testing.assert_array_equal, again.last, whole.last)
 
 

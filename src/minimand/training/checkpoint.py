@@ -53,9 +53,10 @@ class NoCheckpoints:
 class Checkpoints(NoCheckpoints):
     """The checkpoints of one run in a folder, one every `every` seconds and one at the end.
 
-    The newest two stay, and each holds the parameters of the best epoch so far too. A save that
-    fails, on a full disk say, is told on the error stream and the run goes on: what was saved
-    before is left as it was, and the last state is tried again at the end.
+    The newest two stay, and none of steps behind which the run has gone back; each holds the
+    parameters of the best epoch so far too. A save that fails, on a full disk say, is told on the
+    error stream and the run goes on: what was saved before is left as it was, and the last state is
+    tried again at the end.
 
     Raises:
         FileError: nothing can be written there, or it holds checkpoints and `resume` is false.
@@ -114,7 +115,7 @@ class Checkpoints(NoCheckpoints):
     def close(self, step: int, state: Any) -> None:
         """Save what is not saved yet, or was tried in vain, and wait until it is written."""
         self._wait()
-        if step > self._step:
+        if step != self._step:
             self._save(step, state)
         self._wait()
 
@@ -139,9 +140,12 @@ class Checkpoints(NoCheckpoints):
             free = shutil.disk_usage(self.folder).free
             if free < len(content):
                 raise FileError(f"{len(content)} bytes are needed and {free} are free")
-            write_file(self.folder / f"step-{step:010d}.safetensors", content)
+            path = self.folder / f"step-{step:010d}.safetensors"
+            write_file(path, content)
             self._step = step
-            for old in sorted(self.folder.glob(PATTERN))[:-KEPT]:
+            there = sorted(self.folder.glob(PATTERN))
+            place = there.index(path) + 1
+            for old in there[: max(place - KEPT, 0)] + there[place:]:
                 with suppress(OSError):
                     old.unlink()
         except Exception as error:
