@@ -1,8 +1,9 @@
 """Autoencoders of rows: networks that rebuild their inputs from a code.
 
-Every kind of autoencoder is a recipe, and they combine freely. One is sparse by a penalty on the
-"activity" of the layer "code", contractive by one on its "jacobian", denoising by an augmentation
-that corrupts the inputs: the targets, the inputs as rows [n, d], stay clean.
+Every kind of autoencoder is a recipe, and they combine. One is sparse by a penalty on the
+"activity" of the layer "code", contractive by one on its "jacobian" (which convolutions do not
+report), denoising by an augmentation that corrupts the inputs: the targets, the inputs as rows
+[n, d], stay clean.
 """
 
 from __future__ import annotations
