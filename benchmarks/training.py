@@ -92,9 +92,9 @@ def scan(task: Task, X: np.ndarray, y: np.ndarray) -> Fit:
     def run(X: Any, y: Any, seed: Any) -> Any:
         key, *keys = jax.random.split(jax.random.key(seed), 3)
         widths = (X.shape[1], task.hidden, task.classes)
-        drawn = jax.nn.initializers.lecun_normal()
-        shapes = zip(keys, widths[:-1], widths[1:], strict=True)
-        params = [(drawn(key, (a, b)), jnp.zeros(b)) for key, a, b in shapes]
+        draws = (jax.nn.initializers.he_normal(), jax.nn.initializers.lecun_normal())
+        shapes = zip(draws, keys, widths[:-1], widths[1:], strict=True)
+        params = [(drawn(key, (a, b)), jnp.zeros(b)) for drawn, key, a, b in shapes]
 
         def epoch(carry: Any, key: Any) -> Any:
             order = jnp.argsort(jax.random.bits(key, (n,)))
@@ -150,8 +150,8 @@ def _module(task: Task, columns: int) -> Any:
 
     widths = ((columns, task.hidden), (task.hidden, task.classes))
     first, last = (torch.nn.Linear(a, b) for a, b in widths)
-    for layer, (width, _) in zip((first, last), widths, strict=True):
-        scale = width**-0.5 / 0.87962566103423978  # that of a normal cut off at 2
+    for layer, (width, _), gain in zip((first, last), widths, (2, 1), strict=True):
+        scale = (gain / width) ** 0.5 / 0.87962566103423978  # that of a normal cut off at 2
         torch.nn.init.trunc_normal_(layer.weight, std=scale, a=-2 * scale, b=2 * scale)
         torch.nn.init.zeros_(layer.bias)
     return torch.nn.Sequential(first, torch.nn.ReLU(), last)
