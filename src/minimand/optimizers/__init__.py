@@ -2,11 +2,12 @@
 
 from minimand.optimizers.adam import Adam, AdamW, AMSGrad, NAdam, RAdam
 from minimand.optimizers.adaptive import AdaDelta, Adafactor, AdaGrad, RMSProp
-from minimand.optimizers.base import Optimizer, Wrapper
+from minimand.optimizers.base import Optimizer
 from minimand.optimizers.free import Prodigy, ScheduleFree
 from minimand.optimizers.gradient import SGD, SGLD, GradientDescent, Lion, Momentum, Nesterov
 from minimand.optimizers.large_batch import LAMB, LARS
 from minimand.optimizers.matrix import SOAP, Muon, Shampoo, Sophia
+from minimand.optimizers.wrapper import Wrapper
 from minimand.optimizers.wrappers import (
     SAM,
     Accumulate,

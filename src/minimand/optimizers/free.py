@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from minimand.component import Card, DecayRate, OpenFraction, Positive, Range, component
 from minimand.optimizers.adam import AdamW
-from minimand.optimizers.base import Optimizer, Wrapper
+from minimand.optimizers.base import Optimizer
+from minimand.optimizers.wrapper import Wrapper
 
 if TYPE_CHECKING:
     import optax

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from minimand.component import Card, Count, DecayRate, NonNegative, Positive, Range, component
 from minimand.optimizers.adam import Adam
-from minimand.optimizers.base import Optimizer, Wrapper, check_divisible
+from minimand.optimizers.base import Optimizer, check_divisible
 from minimand.optimizers.gradient import Momentum
+from minimand.optimizers.wrapper import Wrapper
 
 if TYPE_CHECKING:
     import optax

@@ -8,7 +8,7 @@ member axis runs K recipes, seeds and folds as one program.
 from __future__ import annotations
 
 import math
-from functools import partial, reduce
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +22,7 @@ from minimand.networks.base import Tree
 from minimand.training.batches import Rows, cut, inputs, of_examples, shuffled
 from minimand.training.recipe import Recipe
 from minimand.training.sharding import shared
+from minimand.training.trees import all_finite, cast, chosen
 from minimand.training.watching import measured
 
 RUNNING, EARLY, NON_FINITE = 0, 1, 2
@@ -330,7 +331,7 @@ def end_epoch(member: Member, state: State, total: tuple[Array, Array]) -> State
     memory = recipe.schedule.watched(state.memory, jnp.where(watched, validation, train))
     lines = state.history.at[state.epoch].set(jnp.stack([train, validation]))
     return state._replace(
-        memory=_choose(running, memory, state.memory),
+        memory=chosen(running, memory, state.memory),
         sums=jnp.zeros_like(state.sums),
         epoch=jnp.where(running, epoch, state.epoch),
         status=jnp.where(
@@ -338,8 +339,8 @@ def end_epoch(member: Member, state: State, total: tuple[Array, Array]) -> State
         ),
         best=jnp.where(better, validation, state.best),
         best_epoch=best_epoch,
-        best_params=_choose(kept, params, state.best_params),
-        best_network=_choose(kept, state.network, state.best_network),
+        best_params=chosen(kept, params, state.best_params),
+        best_network=chosen(kept, state.network, state.best_network),
         history=jnp.where(running, lines, state.history),
     )
 
@@ -375,10 +376,10 @@ def forward(
 ) -> tuple[Array, Tree, Tree]:
     """(scores as the loss takes them, network state, activities)."""
     if recipe.precision != "float32":
-        params, x = _cast((params, x), recipe.precision)
+        params, x = cast((params, x), recipe.precision)
     seen = recipe.network.observed(params, network, x, key=key, train=train)
     if recipe.precision != "float32":
-        seen = _cast(seen, "float32")
+        seen = cast(seen, "float32")
     score, network, activities = seen
     return (score if recipe.loss.score_axes else score[..., 0]), network, activities
 
@@ -391,23 +392,3 @@ def rule(recipe: Recipe) -> optax.GradientTransformationExtraArgs:
 
 def _ratio(total: Array, weight: Array) -> Array:
     return total / jnp.where(weight > 0, weight, 1.0)
-
-
-def all_finite(tree: Any) -> Array:
-    """Whether every number of a tree is finite."""
-    numbers = (p for p in jax.tree.leaves(tree) if jnp.issubdtype(p.dtype, jnp.inexact))
-    return reduce(jnp.logical_and, (jnp.all(jnp.isfinite(p)) for p in numbers), jnp.bool(True))
-
-
-def _cast(tree: Any, dtype: str) -> Any:
-    """Floating leaves in another precision."""
-    return jax.tree.map(
-        lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree
-    )
-
-
-def _choose(condition: Array, yes: Any, no: Any) -> Any:
-    """`yes` or `no`, leaf by leaf; the primitive, since tracing `where` costs a first run more."""
-    return jax.tree.map(
-        lambda a, b: jax.lax.select(jnp.broadcast_to(condition, a.shape), a, b), yes, no
-    )
