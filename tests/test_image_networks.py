@@ -11,11 +11,14 @@ import pytest
 import torch
 from flax import nnx
 
+from minimand.budget import Budget
 from minimand.errors import ArgumentError, ShapeError
-from minimand.networks import Network, ResNet, ResNet9, UNet
+from minimand.losses import CrossEntropy, PixelCrossEntropy
+from minimand.networks import CNN, MLP, Network, ResNet, ResNet9, UNet
 from minimand.networks.base import count
 from minimand.networks.residual import Block
 from minimand.networks.unet import Doubling
+from minimand.training import Recipe, train
 
 Array = Any
 KEY = jax.random.key(0)
@@ -88,3 +91,26 @@ def test_bad_sizes_are_refused() -> None:
     for network in (ResNet(), ResNet9(), UNet()):
         with pytest.raises(ShapeError, match="reads images"):
             network.init(KEY, np.zeros((2, 64)))
+
+
+@pytest.mark.parametrize(
+    ("network", "loss"),
+    [
+        (MLP(hidden=(4,), outputs=3), CrossEntropy()),
+        (CNN(channels=(2,), outputs=3), CrossEntropy()),
+        (ResNet9(channels=2, outputs=3), CrossEntropy()),
+        (UNet(channels=(2, 3), outputs=3), PixelCrossEntropy()),
+    ],
+    ids=["mlp", "cnn", "resnet9", "unet"],
+)
+def test_the_output_bias_begins_at_the_log_shares_of_the_classes(network: Any, loss: Any) -> None:
+    random = np.random.default_rng(0)
+    x = random.random((20, 64) if isinstance(network, MLP) else (20, 8, 8)).astype(np.float32)
+    y = random.choice(3, p=(0.5, 0.3, 0.2), size=(20, 8, 8) if isinstance(network, UNet) else 20)
+    budget = Budget()
+    budget.interrupted = True
+    fitted = train(Recipe(network, loss, epochs=1), x, y, validation=0.0, budget=budget)
+    shares = np.log(np.bincount(y.ravel()) / y.size)
+    np.testing.assert_allclose(
+        fitted.params["output"]["bias"], shares - shares.mean(), rtol=1e-4, atol=1e-5
+    )
