@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
+import jax
 import numpy as np
 import pytest
 import sklearn.metrics as sk
@@ -20,6 +22,7 @@ from minimand.metrics import (
     MSE,
     R2,
     Accuracy,
+    Formula,
     LogLoss,
     Metric,
     Pinball,
@@ -27,19 +30,21 @@ from minimand.metrics import (
 )
 
 PEERS: dict[str, Callable[..., float]] = {
-    "MSE": lambda y, p: sk.mean_squared_error(y, p.value),
-    "RMSE": lambda y, p: sk.root_mean_squared_error(y, p.value),
-    "MAE": lambda y, p: sk.mean_absolute_error(y, p.value),
-    "MedianAE": lambda y, p: sk.median_absolute_error(y, p.value),
-    "R2": lambda y, p: sk.r2_score(y, p.value),
-    "Pinball": lambda y, p: sk.mean_pinball_loss(y, p.value, alpha=0.5),
-    "PoissonDeviance": lambda y, p: sk.mean_poisson_deviance(y, p.value),
-    "Accuracy": lambda y, p: sk.accuracy_score(y, p.value),
-    "Error": lambda y, p: sk.zero_one_loss(y, p.value),
-    "BalancedAccuracy": lambda y, p: sk.balanced_accuracy_score(y, p.value),
-    "F1": lambda y, p: sk.f1_score(y, p.value, average="macro" if y.max() > 1 else "binary"),
-    "LogLoss": lambda y, p: sk.log_loss(y, p.probability),
-    "AUC": lambda y, p: sk.roc_auc_score(y, p.score),
+    "MSE": lambda y, p, **w: sk.mean_squared_error(y, p.value, **w),
+    "RMSE": lambda y, p, **w: sk.root_mean_squared_error(y, p.value, **w),
+    "MAE": lambda y, p, **w: sk.mean_absolute_error(y, p.value, **w),
+    "MedianAE": lambda y, p, **w: sk.median_absolute_error(y, p.value, **w),
+    "R2": lambda y, p, **w: sk.r2_score(y, p.value, **w),
+    "Pinball": lambda y, p, **w: sk.mean_pinball_loss(y, p.value, alpha=0.5, **w),
+    "PoissonDeviance": lambda y, p, **w: sk.mean_poisson_deviance(y, p.value, **w),
+    "Accuracy": lambda y, p, **w: sk.accuracy_score(y, p.value, **w),
+    "Error": lambda y, p, **w: sk.zero_one_loss(y, p.value, **w),
+    "BalancedAccuracy": lambda y, p, **w: sk.balanced_accuracy_score(y, p.value, **w),
+    "F1": lambda y, p, **w: sk.f1_score(
+        y, p.value, average="macro" if y.max() > 1 else "binary", **w
+    ),
+    "LogLoss": lambda y, p, **w: sk.log_loss(y, p.probability, **w),
+    "AUC": lambda y, p, **w: sk.roc_auc_score(y, p.score, **w),
 }
 METRICS = [made() for made in catalogue("metric").values()]
 
@@ -66,6 +71,40 @@ def test_same_as_scikit_learn(metric: Metric, task: str, seed: int) -> None:
     target, prediction = sample(task, seed)
     peer = PEERS[type(metric).__name__]
     assert metric(target, prediction) == pytest.approx(peer(target, prediction), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("metric", "task"), [(m, t) for m in METRICS for t in m.card.tasks], ids=str
+)
+def test_weights_are_scikit_learns_sample_weight(metric: Metric, task: str) -> None:
+    target, prediction = sample(task, 6)
+    weight = np.random.default_rng(7).integers(0, 4, len(target)) / 2
+    peer = PEERS[type(metric).__name__](target, prediction, sample_weight=weight)
+    assert metric(target, prediction, weight) == pytest.approx(peer, rel=1e-12)
+    twice = np.repeat(np.arange(len(target)), (2 * weight).astype(int))
+    repeated = metric(target[twice], prediction.rows(twice))
+    assert metric(target, prediction, weight) == pytest.approx(repeated, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("metric", "task"), [(m, t) for m in METRICS for t in m.card.tasks], ids=str
+)
+def test_jax_traces_every_metric_of_the_catalogue(metric: Formula, task: str) -> None:
+    target, prediction = sample(task, 8)
+    parts = (prediction.value, prediction.probability, prediction.score)
+    classes = None if prediction.probability is None else prediction.probability.shape[1]
+    weight = np.arange(len(target)) % 3
+
+    @jax.jit
+    def traced(target: Any, parts: Any, weight: Any) -> Any:
+        return metric.value(target, Prediction(*parts, classes), weight)
+
+    expected = metric(target, prediction, weight)
+    assert float(traced(target, parts, weight)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_metric_of_no_rows_that_count_is_undefined() -> None:
+    assert math.isnan(MSE()(np.ones(2), Prediction(np.zeros(2)), np.zeros(2)))
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=str)

@@ -15,12 +15,13 @@ from sklearn.metrics import roc_auc_score
 
 import minimand
 from minimand.budget import Budget
+from minimand.component import Card
 from minimand.constraints import MaxNorm
 from minimand.data.augmentation import GaussianNoise, MixUp
 from minimand.data.splits import Fold
 from minimand.errors import ArgumentError, SolverError
 from minimand.losses import CrossEntropy, Logistic, Squared
-from minimand.metrics import AUC
+from minimand.metrics import AUC, MSE, Metric, Prediction
 from minimand.networks import MLP, Linear
 from minimand.optimizers import SAM, SGD, Accumulate, Adam, Sophia
 from minimand.penalties import L1
@@ -292,6 +293,35 @@ def test_early_stopping_may_watch_a_metric() -> None:
     best = max(fitted.history["validation"])
     assert roc_auc_score(target[held], fitted.scores(X[held])) == pytest.approx(best, abs=1e-6)
     assert fitted.history["validation"][fitted.best_epoch - 1] == best
+
+
+class MedianOfNumPy(Metric):
+    """A metric as a user writes it: of NumPy arrays, whatever the library of the caller."""
+
+    greater_is_better = True
+    card = Card("-median |y - ŷ|", "here", "the typical error", ("regression",))
+
+    def __call__(self, target: Any, prediction: Prediction, weight: Any = None) -> float:
+        assert type(target) is type(prediction.value) is type(weight) is np.ndarray
+        return -float(np.median(np.abs(target - prediction.value)[weight > 0]))
+
+
+def test_a_metric_of_ones_own_may_be_watched() -> None:
+    kept = replace(LINE, metric=MedianOfNumPy(), patience=20)
+    fitted = train(kept, X, Y, validation=0.25)
+    held = np.sort(np.random.default_rng(0).permutation(96)[:24])
+    expected = -np.median(np.abs(fitted.scores(X[held]) - Y[held]))
+    assert max(fitted.history["validation"]) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_watched_metric_counts_rows_by_their_weight() -> None:
+    weight = np.arange(96) % 3
+    fold = Fold(np.arange(48), np.arange(48, 96))
+    watching = replace(LINE, metric=MSE(), patience=50)
+    (fitted,) = train_members([watching], X, Y, [fold], [0], weight=weight)
+    missed = (fitted.scores(X[48:]) - Y[48:]) ** 2
+    expected = np.average(missed, weights=weight[48:])
+    assert min(fitted.history["validation"]) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_metric_that_cannot_judge_the_loss_is_refused() -> None:

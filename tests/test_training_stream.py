@@ -193,11 +193,11 @@ def test_watched_blocks_add_up_to_the_mean_over_their_rows() -> None:
 
 
 def test_many_validation_rows_are_scored_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    from minimand.training import program
+    from minimand.training import validation
 
     recipe = replace(RECIPE, batch_size=9)  # a program of its own: the others are compiled already
     whole = train_stream(recipe, BLOCKS, validation=WATCHED)
-    monkeypatch.setattr(program, "VALIDATED_AT_ONCE", 4)
+    monkeypatch.setattr(validation, "ROWS_AT_ONCE", 4)
     parts = train_stream(replace(recipe, patience=11), BLOCKS, validation=WATCHED)
     np.testing.assert_allclose(parts.history["validation"], whole.history["validation"], rtol=1e-6)
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from minimand.arrays import Array
+from minimand.arrays import Array, arange, namespace, to_float, xlogy
 from minimand.component import Card, Component, OpenFraction, component
 from minimand.errors import ArgumentError
 
@@ -20,17 +20,20 @@ class Prediction:
     """What a model says about n rows, in the form that metrics read.
 
     `value` [n] is the mean (regression, count) or the class index; `probability` is [n, K] if the
-    loss is proper, else None; `score` [n] ranks the rows of a binary task.
+    loss is proper, else None; `score` [n] ranks the rows of a binary task; `classes` is K, by
+    default as many as the rows show.
     """
 
     value: Array
     probability: Array | None = None
     score: Array | None = None
+    classes: int | None = None
 
     def rows(self, index: Array) -> Prediction:
         """The prediction of some of the rows."""
         parts = (self.value, self.probability, self.score)
-        return Prediction(*(None if p is None else p[index] for p in parts))
+        value, probability, score = (None if part is None else part[index] for part in parts)
+        return Prediction(value, probability, score, self.classes)
 
 
 class Metric(Component):
@@ -43,8 +46,11 @@ class Metric(Component):
     of_rows: ClassVar[bool] = False
     """Whether it is the share of rows of which something is true."""
 
-    def __call__(self, target: Array, prediction: Prediction) -> float:
-        """The metric of [n] targets (numbers or class indices) and their predictions."""
+    def __call__(self, target: Array, prediction: Prediction, weight: Array | None = None) -> float:
+        """The metric of [n] targets (numbers or class indices) and their predictions.
+
+        A row of weight 2 counts like two rows, one of weight 0 like none.
+        """
         raise NotImplementedError
 
     @property
@@ -58,8 +64,20 @@ class Metric(Component):
         return 1 if self.greater_is_better else -1
 
 
+class Formula(Metric):
+    """A metric written for arrays of any library, so that it is worked out where these are."""
+
+    def __call__(self, target: Array, prediction: Prediction, weight: Array | None = None) -> float:
+        """The metric of [n] targets (numbers or class indices) and their predictions."""
+        return float(self.value(target, prediction, weight))
+
+    def value(self, target: Array, prediction: Prediction, weight: Array | None) -> Array:
+        """The same as a number of the arrays' library."""
+        raise NotImplementedError
+
+
 @component
-class MSE(Metric):
+class MSE(Formula):
     """The mean squared error, `mse`.
 
     >>> MSE()(np.array([3, -0.5, 2, 7]), Prediction(np.array([2.5, 0.0, 2, 8])))
@@ -73,12 +91,12 @@ class MSE(Metric):
         NUMBERS,
     )
 
-    def __call__(self, target: Array, prediction: Prediction) -> float:
-        return float(np.mean(np.square(target - prediction.value)))
+    def value(self, target: Array, prediction: Prediction, weight: Array | None) -> Array:
+        return average((target - prediction.value) ** 2, weight)
 
 
 @component
-class RMSE(Metric):
+class RMSE(Formula):
     """The root of the mean squared error, `rmse`, in the unit of the target."""
 
     card = Card(
@@ -88,12 +106,13 @@ class RMSE(Metric):
         NUMBERS,
     )
 
-    def __call__(self, target: Array, prediction: Prediction) -> float:
-        return float(np.sqrt(np.mean(np.square(target - prediction.value))))
+    def value(self, target: Array, prediction: Prediction, weight: Array | None) -> Array:
+        value = average((target - prediction.value) ** 2, weight)
+        return namespace(value).sqrt(value)
 
 
 @component
-class MAE(Metric):
+class MAE(Formula):
     """The mean absolute error, `mae`, in the unit of the target."""
 
     card = Card(
@@ -103,12 +122,12 @@ class MAE(Metric):
         NUMBERS,
     )
 
-    def __call__(self, target: Array, prediction: Prediction) -> float:
-        return float(np.mean(np.abs(target - prediction.value)))
+    def value(self, target: Array, prediction: Prediction, weight: Array | None) -> Array:
+        return average(abs(target - prediction.value), weight)
 
 
 @component
-class MedianAE(Metric):
+class MedianAE(Formula):
     """The median absolute error, `medianae`: blind to the worst half of the rows."""
 
     card = Card(
@@ -118,12 +137,17 @@ class MedianAE(Metric):
         NUMBERS,
     )
 
-    def __call__(self, target: Array, prediction: Prediction) -> float:
-        return float(np.median(np.abs(target - prediction.value)))
+    def value(self, target: Array, prediction: Prediction, weight: Array | None) -> Array:
+        error = abs(target - prediction.value)
+        xp = namespace(error)
+        order = xp.argsort(error)
+        below = xp.cumulative_sum(_weights(error, weight)[order])
+        ends = [xp.searchsorted(below, below[-1:] / 2, side=side) for side in ("left", "right")]
+        return xp.mean(error[order][xp.clip(xp.concat(ends), 0, len(error) - 1)])
 
 
 @component
-class R2(Metric):
+class R2(Formula):
     """The share of the variance that is explained, `r2`; 0 for a constant target that is missed."""
 
     greater_is_better = True
@@ -135,14 +159,14 @@ class R2(Metric):
         NUMBERS,
     )
 
-    def __call__(self, target: Array, prediction: Prediction) -> float:
-        spread = np.sum(np.square(target - np.mean(target)))
-        missed = np.sum(np.square(target - prediction.value))
-        return float(1 - missed / spread if spread > 0 else missed == 0)
+    def value(self, target: Array, prediction: Prediction, weight: Array | None) -> Array:
+        missed = average((target - prediction.value) ** 2, weight)
+        spread = average((target - average(target, weight)) ** 2, weight)
+        return _where(spread > 0, 1 - _ratio(missed, spread), missed == 0)
 
 
 @component
-class Pinball(Metric):
+class Pinball(Formula):
     """The mean pinball loss of a predicted quantile, `pinball(level=0.9)`."""
 
     level: OpenFraction = 0.5
@@ -153,13 +177,13 @@ class Pinball(Metric):
         NUMBERS,
     )
 
-    def __call__(self, target: Array, prediction: Prediction) -> float:
+    def value(self, target: Array, prediction: Prediction, weight: Array | None) -> Array:
         r = target - prediction.value
-        return float(np.mean(np.maximum(self.level * r, (self.level - 1) * r)))
+        return average(namespace(r).maximum(self.level * r, (self.level - 1) * r), weight)
 
 
 @component
-class PoissonDeviance(Metric):
+class PoissonDeviance(Formula):
     """The mean Poisson deviance, `poissondeviance`; predictions below 1e-6 count as 1e-6."""
 
     card = Card(
@@ -169,14 +193,15 @@ class PoissonDeviance(Metric):
         ("count",),
     )
 
-    def __call__(self, target: Array, prediction: Prediction) -> float:
-        from sklearn.metrics import mean_poisson_deviance
-
-        return float(mean_poisson_deviance(target, np.maximum(prediction.value, 1e-6)))
+    def value(self, target: Array, prediction: Prediction, weight: Array | None) -> Array:
+        xp = namespace(prediction.value)
+        mean = xp.clip(prediction.value, 1e-6, None)
+        target = to_float(target, mean)
+        return average(2 * (xlogy(target, target / mean) - target + mean), weight)
 
 
 @component
-class Accuracy(Metric):
+class Accuracy(Formula):
     """The share of rows whose class is right, `accuracy`."""
 
     greater_is_better = True
@@ -189,12 +214,12 @@ class Accuracy(Metric):
         CLASSES,
     )
 
-    def __call__(self, target: Array, prediction: Prediction) -> float:
-        return float(np.mean(target == prediction.value))
+    def value(self, target: Array, prediction: Prediction, weight: Array | None) -> Array:
+        return average(target == prediction.value, weight)
 
 
 @component
-class Error(Metric):
+class Error(Formula):
     """The share of rows whose class is wrong: the 0-1 error, `error`."""
 
     range = (0.0, 1.0)
@@ -206,12 +231,12 @@ class Error(Metric):
         CLASSES,
     )
 
-    def __call__(self, target: Array, prediction: Prediction) -> float:
-        return float(np.mean(target != prediction.value))
+    def value(self, target: Array, prediction: Prediction, weight: Array | None) -> Array:
+        return average(target != prediction.value, weight)
 
 
 @component
-class BalancedAccuracy(Metric):
+class BalancedAccuracy(Formula):
     """The mean over the classes of the share that is found, `balancedaccuracy`."""
 
     greater_is_better = True
@@ -223,13 +248,13 @@ class BalancedAccuracy(Metric):
         CLASSES,
     )
 
-    def __call__(self, target: Array, prediction: Prediction) -> float:
-        right = prediction.value == target
-        return float(np.mean([np.mean(right[target == k]) for k in np.unique(target)]))
+    def value(self, target: Array, prediction: Prediction, weight: Array | None) -> Array:
+        true, _, both = _counts(target, prediction, weight)
+        return average(_ratio(both, true), true > 0)
 
 
 @component
-class F1(Metric):
+class F1(Formula):
     """The harmonic mean of precision and recall, `f1`; averaged over more than two classes."""
 
     greater_is_better = True
@@ -241,15 +266,14 @@ class F1(Metric):
         CLASSES,
     )
 
-    def __call__(self, target: Array, prediction: Prediction) -> float:
-        from sklearn.metrics import f1_score
-
-        average = "macro" if max(target.max(), prediction.value.max()) > 1 else "binary"
-        return float(f1_score(target, prediction.value, average=average, zero_division=0.0))
+    def value(self, target: Array, prediction: Prediction, weight: Array | None) -> Array:
+        true, said, both = _counts(target, prediction, weight)
+        found = _ratio(2 * both, true + said)
+        return found[1] if len(found) == 2 else average(found, true + said > 0)
 
 
 @component
-class LogLoss(Metric):
+class LogLoss(Formula):
     """The mean negative log-probability of the true class, `logloss`."""
 
     needs_probability = True
@@ -260,15 +284,16 @@ class LogLoss(Metric):
         CLASSES,
     )
 
-    def __call__(self, target: Array, prediction: Prediction) -> float:
+    def value(self, target: Array, prediction: Prediction, weight: Array | None) -> Array:
         if prediction.probability is None:
             raise ArgumentError("logloss needs probabilities; use a proper loss such as Logistic")
-        own = prediction.probability[np.arange(len(target)), target]
-        return float(-np.mean(np.log(np.maximum(own, 1e-15))))
+        xp = namespace(prediction.probability)
+        own = xp.take_along_axis(prediction.probability, target[:, None], axis=-1)[:, 0]
+        return -average(xp.log(xp.clip(own, 1e-15, None)), weight)
 
 
 @component
-class AUC(Metric):
+class AUC(Formula):
     """The area under the ROC curve, `auc`: how well the score ranks the two classes."""
 
     greater_is_better = True
@@ -280,15 +305,45 @@ class AUC(Metric):
         ("binary",),
     )
 
-    def __call__(self, target: Array, prediction: Prediction) -> float:
-        from scipy.stats import rankdata
+    def value(self, target: Array, prediction: Prediction, weight: Array | None) -> Array:
+        score: Array = prediction.score
+        xp, weight = namespace(score), _weights(score, weight)
+        order, positive = xp.argsort(score), weight * (target == 1)
+        below = xp.cumulative_sum((weight - positive)[order], include_initial=True)
+        first, last = (xp.searchsorted(score[order], score, side=s) for s in ("left", "right"))
+        pairs = xp.sum(positive) * below[-1]
+        won = xp.sum(positive * (below[first] + below[last])) / 2
+        return _where(pairs > 0, _ratio(won, pairs), np.nan)
 
-        positive = target == 1
-        n1, n0 = int(positive.sum()), int((~positive).sum())
-        if not n1 or not n0:
-            return float("nan")
-        ranks = rankdata(prediction.score)
-        return float((ranks[positive].sum() - n1 * (n1 + 1) / 2) / (n1 * n0))
+
+def average(values: Array, weight: Array | None) -> Array:
+    """Σ w v / Σ w, and NaN where nothing has a weight."""
+    if weight is None:
+        return namespace(values).mean(values)
+    total = namespace(weight).sum(weight)
+    return _where(total > 0, _ratio((weight * values).sum(), total), np.nan)
+
+
+def _counts(target: Array, prediction: Prediction, weight: Array | None) -> list[Array]:
+    """Σ w over the rows that are of a class, said to be of it, and both: [K] each."""
+    value, xp = prediction.value, namespace(prediction.value)
+    classes = prediction.classes or max(2, int(max(target.max(), value.max())) + 1)
+    true, said = (of[:, None] == arange(classes, value) for of in (target, value))
+    weight = _weights(value, weight)[:, None]
+    return [xp.sum(weight * rows, axis=0) for rows in (true, said, true & said)]
+
+
+def _weights(like: Array, weight: Array | None) -> Array:
+    return namespace(like).ones(len(like)) if weight is None else weight
+
+
+def _ratio(part: Array, whole: Array) -> Array:
+    """part / whole, and part where the whole is 0."""
+    return part / _where(whole > 0, whole, 1)
+
+
+def _where(condition: Array, value: Array, other: Array) -> Array:
+    return namespace(condition).where(condition, value, other)
 
 
 DEFAULT = {

@@ -19,7 +19,7 @@ from minimand.networks.layers import Activation
 from minimand.optimizers import ClipByNorm, Momentum
 from minimand.training import Recipe, train_members
 from minimand.training.batches import Rows
-from minimand.training.program import objective
+from minimand.training.passes import objective
 
 CLIPPED, UNCLIPPED = 1.0, 1e30
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from minimand.arrays import Array
 from minimand.networks.base import Tree
-from minimand.training import program
 from minimand.training.batches import inputs, shuffled
+from minimand.training.passes import forward, objective
 from minimand.training.program import Member, State
 
 
@@ -49,17 +49,17 @@ def culprit(
     for name, values in (("inputs", x), ("target", y[rows.index])):
         if where := row_of(values):
             return f"the {name}{where} stopped being finite"
-    score = program.forward(recipe, state.params, state.network, x, key, train=True)[0]
+    score = forward(recipe, state.params, state.network, x, key, train=True)[0]
     if where := row_of(score):
         return f"the score{where} stopped being finite"
     asked = (recipe, state.params, state.network, X, y, rows, key)
-    value, (_, (total, _)) = program.objective(*asked)
+    value, (_, (total, _)) = objective(*asked)
     if not jnp.isfinite(total):
         where = row_of(recipe.loss(score, y[rows.index], reduction="none"))
         return f"the loss{where} stopped being finite"
     if not jnp.isfinite(value):
         return "the penalty stopped being finite"
-    gradient, _ = jax.grad(program.objective, argnums=1, has_aux=True)(*asked)
+    gradient, _ = jax.grad(objective, argnums=1, has_aux=True)(*asked)
     if where := _named(gradient):
         return f"the gradient of {where}"
     return "the parameters after their update stopped being finite"

@@ -7,27 +7,24 @@ member axis runs K recipes, seeds and folds as one program.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from minimand.arrays import Array
-from minimand.metrics import Metric
 from minimand.networks.base import Tree
-from minimand.training.batches import Rows, cut, inputs, of_examples, shuffled
+from minimand.training.batches import Rows, inputs, shuffled
+from minimand.training.passes import forward, objective, ratio
 from minimand.training.recipe import Recipe
 from minimand.training.sharding import shared
-from minimand.training.trees import all_finite, cast, chosen
-from minimand.training.watching import measured
+from minimand.training.trees import all_finite, chosen
+from minimand.training.validation import judged, lost
 
 RUNNING, EARLY, NON_FINITE = 0, 1, 2
-VALIDATED_AT_ONCE = 2**14
-NUMBERS_AT_ONCE = 2**20
 
 
 class Member(NamedTuple):
@@ -216,7 +213,7 @@ def _update(
             gradient,
             state.optimizer,
             state.params,
-            value=_ratio(*loss),
+            value=ratio(*loss),
             key=key,
             gradient_at=gradient_at,
         )
@@ -267,57 +264,30 @@ def _mapped(function: Any, members: Member, in_axes: tuple[int | None, ...]) -> 
 
 def _close(member: Member, state: State, key: Array, X: Array, y: Array) -> State:
     """The end of an epoch of one member, validation included."""
-    total = validated(member, state, X, y, member.validation, key)
-    metric = member.recipe.metric
-    if metric is not None and member.validation.index.size:
-        total = (total[1] * _measured(metric, member, state, X, y, key), total[1])
+    value = judged if member.recipe.metric else lost
+    total = validated(member, state, X, y, member.validation, key, value)
     return end_epoch(member, state, total)
 
 
-def _measured(
-    metric: Metric, member: Member, state: State, X: Array, y: Array, key: Array
-) -> Array:
-    """The metric of the validation rows, less being better; the host works it out."""
-    recipe, rows = member.recipe, member.validation
-    params = recipe.optimizer.evaluated(state.params, state.optimizer[0])
-    score = forward(recipe, params, state.network, inputs(X[rows.index]), key, train=False)[0]
-    value: Array = jax.pure_callback(
-        lambda *seen: np.float32(measured(metric, *seen)),
-        jax.ShapeDtypeStruct((), jnp.float32),
-        recipe.loss,
-        score,
-        y[rows.index],
-        rows.weight,
-        vmap_method="sequential",
-    )
-    return value
-
-
 def validated(
-    member: Member, state: State, X: Array, y: Array, rows: Rows, key: Array
+    member: Member,
+    state: State,
+    X: Array,
+    y: Array,
+    rows: Rows,
+    key: Array,
+    value: Callable[..., tuple[Array, Array]] = lost,
 ) -> tuple[Array, Array]:
-    """(Σ w ℓ, Σ w) of some rows, not many at a time, by the parameters to validate with."""
-    recipe = member.recipe
-    params = recipe.optimizer.evaluated(state.params, state.optimizer[0])
-
-    def total(part: Rows) -> tuple[Array, Array]:
-        return batch_loss(recipe, params, state.network, X, y, part, key)
-
-    if not rows.index.size:
-        return jnp.zeros(()), jnp.zeros(())
-    most = min(VALIDATED_AT_ONCE, max(1, NUMBERS_AT_ONCE // math.prod(X.shape[1:])))
-    if rows.index.shape[0] <= most:
-        return total(rows)
-    parts = Rows(*(cut(values, most) for values in rows))
-    loss, weight = jax.lax.map(total, parts)
-    return jnp.sum(loss), jnp.sum(weight)
+    """What some rows are worth, by the parameters to validate with."""
+    params = member.recipe.optimizer.evaluated(state.params, state.optimizer[0])
+    return value(member.recipe, params, state.network, X, y, rows, key)
 
 
 def end_epoch(member: Member, state: State, total: tuple[Array, Array]) -> State:
     """Remember the best parameters and decide whether to stop, after validation."""
     recipe, epoch = member.recipe, state.epoch + 1
     params = recipe.optimizer.evaluated(state.params, state.optimizer[0])
-    train, validation = _ratio(*state.sums), _ratio(*total)
+    train, validation = ratio(*state.sums), ratio(*total)
     watched = total[1] > 0
     finite = all_finite(params)
     running = (state.status == RUNNING) & finite
@@ -345,50 +315,7 @@ def end_epoch(member: Member, state: State, total: tuple[Array, Array]) -> State
     )
 
 
-def objective(
-    recipe: Recipe, params: Tree, network: Tree, X: Array, y: Array, rows: Rows, key: Array
-) -> tuple[Array, tuple[Tree, tuple[Array, Array]]]:
-    """(mean loss of a batch plus penalty, (network state, (Σ w ℓ, Σ w)))."""
-    x, target, weight = recipe.augmentation(
-        jax.random.fold_in(key, 1), inputs(X[rows.index]), y[rows.index], rows.weight
-    )
-    score, network, activities = forward(recipe, params, network, x, key, train=True)
-    score = jnp.broadcast_to(score, weight.shape[:-1] + score.shape)
-    loss = recipe.loss.total(score, target, weight=of_examples(recipe.loss, score, weight))
-    penalty = recipe.penalty.value(params)
-    if recipe.penalty.on_activities:
-        penalty += recipe.penalty.of_activities(activities, rows.weight)
-    return _ratio(*loss) + penalty, (network, loss)
-
-
-def batch_loss(
-    recipe: Recipe, params: Tree, network: Tree, X: Array, y: Array, rows: Rows, key: Array
-) -> tuple[Array, Array]:
-    """(Σ w ℓ, Σ w) of some rows, as they are judged."""
-    score, _, _ = forward(recipe, params, network, inputs(X[rows.index]), key, train=False)
-    weight = of_examples(recipe.loss, score, rows.weight)
-    loss: tuple[Array, Array] = recipe.loss.total(score, y[rows.index], weight=weight)
-    return loss
-
-
-def forward(
-    recipe: Recipe, params: Tree, network: Tree, x: Array, key: Array, *, train: bool
-) -> tuple[Array, Tree, Tree]:
-    """(scores as the loss takes them, network state, activities)."""
-    if recipe.precision != "float32":
-        params, x = cast((params, x), recipe.precision)
-    seen = recipe.network.observed(params, network, x, key=key, train=train)
-    if recipe.precision != "float32":
-        seen = cast(seen, "float32")
-    score, network, activities = seen
-    return (score if recipe.loss.score_axes else score[..., 0]), network, activities
-
-
 def rule(recipe: Recipe) -> optax.GradientTransformationExtraArgs:
     """The recipe's optimiser, its updates multiplied by the schedule."""
     scaled = optax.scale_by_schedule(recipe.schedule)
     return optax.with_extra_args_support(optax.chain(recipe.optimizer.transform(), scaled))
-
-
-def _ratio(total: Array, weight: Array) -> Array:
-    return total / jnp.where(weight > 0, weight, 1.0)

@@ -28,8 +28,7 @@ class Recipe(Component):
     The run stops when the validation loss has not fallen by more than `min_delta` for `patience`
     epochs, though not before `min_epochs`, and the parameters of the best epoch are returned (the
     last ones without `restore_best`). Without validation rows it runs all `epochs` and returns the
-    last parameters. A `metric` of the validation rows is watched instead of their loss, and counts
-    each of them once, whatever its weight. A run that
+    last parameters. A `metric` of the validation rows is watched instead of their loss. A run that
     reaches the `goal` ends there.
 
     `precision` is that of the forward and backward pass; parameters and sums stay in float32. When

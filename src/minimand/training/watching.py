@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from minimand.arrays import Array
+from minimand.arrays import Array, namespace
 from minimand.errors import ArgumentError
 from minimand.losses import Loss
-from minimand.metrics import CLASSES, Metric, Prediction
+from minimand.metrics import CLASSES, Formula, Metric, Prediction
 
 CLASS_TARGETS = ("sign", "class")
 
@@ -24,19 +24,20 @@ def check_metric(metric: Metric, loss: Loss) -> None:
         raise ArgumentError(f"{metric.name} needs probabilities, which {loss} does not give")
 
 
-def measured(metric: Metric, loss: Loss, scores: Array, target: Array, weight: Array) -> float:
-    """The metric of the rows that have a weight, its sign such that less is better."""
-    used = np.asarray(weight) > 0
-    scores, target = np.asarray(scores, dtype=float)[used], np.asarray(target)[used]
-    if not used.any() or not np.all(np.isfinite(scores)):
-        return np.nan
+def measured(metric: Metric, loss: Loss, scores: Array, target: Array, weight: Array) -> Array:
+    """The metric of what some scores say, its sign such that less is better; NaN if they are not.
+
+    A `Formula` of JAX arrays is an array that JAX can trace.
+    """
+    xp, classes = namespace(scores), scores.shape[-1] if loss.score_axes else 2
     response = loss.response(scores)
     if loss.card.target not in CLASS_TARGETS:
         said = Prediction(response)
     elif loss.score_axes:
-        said = Prediction(loss.decide(scores), response, response[:, -1])
+        said = Prediction(loss.decide(scores), response, response[:, -1], classes)
     else:
-        probability = np.stack([1 - response, response], axis=1) if loss.card.proper else None
-        said = Prediction(loss.decide(scores), probability, scores)
-        target = (target > 0).astype(int)
-    return float(-metric.sign * metric(target, said))
+        probability = xp.stack([1 - response, response], axis=1) if loss.card.proper else None
+        said = Prediction(loss.decide(scores), probability, scores, classes)
+        target = xp.astype(target > 0, xp.int32)
+    value = metric.value if isinstance(metric, Formula) else metric
+    return xp.where(xp.all(xp.isfinite(scores)), -metric.sign * value(target, said, weight), np.nan)

@@ -17,8 +17,9 @@ from minimand.arrays import Array
 from minimand.data.splits import Fold
 from minimand.errors import ArgumentError, ShapeError, SolverError
 from minimand.networks.base import Tree
-from minimand.training import Recipe, Trained, program, train_members
+from minimand.training import Recipe, Trained, train_members
 from minimand.training.inputs import checked_rows
+from minimand.training.passes import forward
 
 Found = TypeVar("Found")
 FLAT = 1e-9
@@ -196,5 +197,5 @@ def _descended(fn: Callable[[Array], Array], steps: int, start: Array) -> tuple[
 def _objective(
     recipe: Recipe, params: Tree, network: Tree, X: Array, y: Array, weight: Array
 ) -> Array:
-    score = program.forward(recipe, params, network, X, jax.random.key(0), train=False)[0]
+    score = forward(recipe, params, network, X, jax.random.key(0), train=False)[0]
     return recipe.loss(score, y, weight=weight) + recipe.penalty.value(params)

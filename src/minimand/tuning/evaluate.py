@@ -148,7 +148,7 @@ class CrossValidation:
             return float(loss(scores, y[part.test], weight=weight))
         target = np.asarray(self.y)[part.test - fold * len(self.y)]
         value = measured(self.metric, loss, part.scale.scores(scores), target, weight)
-        return -self.metric.sign * value
+        return -self.metric.sign * float(value)
 
     def part(self, rows: np.ndarray, folds: Sequence[Fold]) -> CrossValidation:
         """The same on some of the rows."""

@@ -77,7 +77,9 @@ def compare_pretraining(
     def score(fitted: Trained) -> float:
         inputs, target = test
         scores = fitted.scores(inputs)
-        return -judge.sign * measured(judge, recipe.loss, scores, target, np.ones(len(target)))
+        return -judge.sign * float(
+            measured(judge, recipe.loss, scores, target, np.ones(len(target)))
+        )
 
     pretrained, plain = [], []
     for seed in seeds:
