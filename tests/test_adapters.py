@@ -22,6 +22,7 @@ from flax import nnx
 from sklearn.datasets import load_digits
 
 import minimand
+from minimand import randomness
 from minimand.budget import Budget
 from minimand.data.splits import Fold
 from minimand.errors import ArgumentError, ArgumentTypeError, FileError, ShapeError
@@ -58,7 +59,7 @@ def start() -> dict[str, dict[str, Array]]:
     """{"hidden" and "output": {kernel, bias}}: what a native run of seed 0 begins with."""
     network = NATIVE.network
     fold, weight = Fold(np.arange(200), np.arange(0)), np.ones(200)
-    params, _ = network.init(jax.random.key(0), X[:1])
+    params, _ = network.init(randomness.key(0), X[:1])
     params = network.starting_at(params, best_constant(NATIVE, Y, weight, fold).astype(np.float32))
     return {"hidden": params["hidden"]["layer0"], "output": params["output"]}
 
@@ -188,7 +189,7 @@ def test_batch_statistics_of_nnx_move_in_training_and_serve_in_evaluation() -> N
 
 def test_batch_statistics_of_equinox_move_in_training_and_serve_in_evaluation() -> None:
     """Equinox' moving average begins at the first batch, and all batches here are one."""
-    given = eqx.nn.make_with_state(PerExample)(jax.random.key(0))
+    given = eqx.nn.make_with_state(PerExample)(randomness.key(0))
     fitted = train(replace(ONE_BATCH, network=given), FEW, REAL, validation=0.0)
     norm, output = fitted.params["norm"], fitted.params["output"]
     z = (FEW - FEW.mean(axis=0)) / np.sqrt(FEW.var(axis=0) + 1e-5) * norm["scale"] + norm["bias"]
@@ -248,7 +249,7 @@ each_dropped = pytest.mark.parametrize("model", DROPPED, ids=lambda m: type(m)._
 @each_dropped
 def test_dropout_follows_from_the_key_and_only_while_training(model: Any) -> None:
     network, x = adapt(model), np.ones((2000, 3), np.float32)
-    params, state = network.init(jax.random.key(0), x)
+    params, state = network.init(randomness.key(0), x)
 
     def scores(key: int, train: bool) -> Array:
         return network.apply(params, state, x, key=jax.random.key(key), train=train)[0]
@@ -404,7 +405,7 @@ def test_a_schedule_inside_the_optax_optimiser_runs() -> None:
     fitted = train(replace(ONE_BATCH, optimizer=optax.sgd(falling)), FEW, REAL, validation=0.0)
     by_hand = np.zeros(4)
     by_hand[3] = REAL.mean()  # the output bias starts from the best constant
-    kernel, _ = Linear().init(jax.random.key(0), FEW[:1])
+    kernel, _ = Linear().init(randomness.key(0), FEW[:1])
     by_hand[:3] = kernel["output"]["kernel"][:, 0]
     design = np.column_stack([FEW, np.ones(40)])
     for rate in (0.1, 0.05):

@@ -20,6 +20,7 @@ LAYERS = [
     "errors",
     "component",
     "arrays",
+    "randomness",
     "budget",
     "files",
     "losses",

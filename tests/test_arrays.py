@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minimand.arrays import (
-    hashed,
     is_float,
     is_half,
     log1pexp,
@@ -173,11 +172,3 @@ def test_to_float_takes_the_floating_dtype_and_never_rounds() -> None:
     assert to_float(np.array([1, 0]), np.ones(2, np.float32)).dtype == np.float32
     assert to_float(np.array([True]), np.ones(1)).dtype == np.float64
     assert to_float(np.array([0.5]), np.array([1])).tolist() == [0.5]
-
-
-@pytest.mark.parametrize("number, reference", [(1, 0x514E28B7), (2**32 - 1, 0x81F16F39)])
-def test_hashed_is_the_finaliser_of_murmurhash(number: int, reference: int) -> None:
-    """MurmurHash3_x86_32 of no bytes, whose seed alone is finalised: Appleby's reference values."""
-    before = pow(0x9E3779B1, -1, 2**32) * number % 2**32
-    nothing = np.uint32(0)
-    assert hashed(np.array([before], dtype=np.uint32), nothing, nothing).tolist() == [reference]

@@ -139,7 +139,7 @@ def test_without_dropout_nothing_is_drawn() -> None:
         call = jax.make_jaxpr(lambda one: one.apply(params, state, X, key=KEY, train=True))
         return str(call(network))
 
-    assert "random_unwrap" not in program(MLP()) and "random_unwrap" in program(MLP(dropout=0.1))
+    assert "random_bits" not in program(MLP()) and "random_bits" in program(MLP(dropout=0.1))
     assert jax.tree.structure(MLP()) != jax.tree.structure(MLP(dropout=0.1))
     assert jax.tree.structure(MLP(dropout=0.2)) == jax.tree.structure(MLP(dropout=0.1))
 

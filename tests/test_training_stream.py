@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from minimand import randomness
 from minimand.budget import Budget
 from minimand.data import Fold, ParquetBlocks
 from minimand.data.blocks import Block, Blocks, as_blocks
@@ -144,7 +145,7 @@ def test_filling_up_a_short_block_changes_nothing() -> None:
     """The second of two blocks of 64 and 11 rows is a run on 11 rows in memory, by hand."""
     recipe = Recipe(Linear(), Squared(), SGD(learning_rate=0.1), batch_size=64, epochs=1)
     fitted = train_stream(recipe, InOrder([(X[:64], Y[:64]), (X[64:75], Y[64:75])]), validation=0.0)
-    kernel = np.asarray(recipe.network.init(jax.random.key(0), X[:1])[0]["output"]["kernel"])
+    kernel = np.asarray(recipe.network.init(randomness.key(0), X[:1])[0]["output"]["kernel"])
     kernel, bias = kernel[:, 0].astype(float), float(Y[:64].mean())
     for rows in (slice(64), slice(64, 75)):
         slope = 2 * (X[rows] @ kernel + bias - Y[rows])

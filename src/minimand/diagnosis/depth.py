@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from minimand import randomness
 from minimand.arrays import Array
 from minimand.data.splits import Fold, holdout
 from minimand.errors import ArgumentError
@@ -112,7 +113,7 @@ def _trained(
 ) -> list[DeepNetwork]:
     """The networks of recipes of one structure, by kind, from the same first weights."""
     network = next(iter(recipes.values())).network
-    params, state = network.init(jax.random.key(seed), X[:1])
+    params, state = network.init(randomness.key(seed), X[:1])
     params["hidden"] = jax.tree.map(lambda w: gain * w if w.ndim == 2 else w, params["hidden"])
     same = len(recipes)
     rows = Fold(fold.train, fold.test[:0])
@@ -136,7 +137,7 @@ def _trained(
 @jax.jit
 def _gradient(recipe: Recipe, params: Tree, state: Tree, X: Array, y: Array) -> Tree:
     rows = Rows(jnp.arange(len(X)), jnp.ones(len(X)))
-    key = jax.random.key(0)
+    key = randomness.key(0)
     slope = jax.grad(lambda at: objective(recipe, at, state, X, y, rows, key)[0])
     gradient: Tree = slope(params)
     return gradient

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from minimand import randomness
 from minimand.arrays import Array
 from minimand.constraints import map_kernels
 from minimand.errors import ArgumentError, ArgumentTypeError, ShapeError
@@ -242,8 +243,7 @@ class FromKeras(Adapted):
             for i, seed in enumerate(self._kinds)
         ]
         trained = _picked(params, self._paths[0])
-        given = self._given(key, train)
-        scores, others = self.model.stateless_call(trained, others, x, **given)
+        scores, others = self.model.stateless_call(trained, others, x, **self._given(key, train))
         kept = [value for value, seed in zip(others, self._kinds, strict=True) if not seed]
         return _matrix(scores), nested(dict(zip(self._paths[1], kept, strict=True)))
 
@@ -339,7 +339,8 @@ def _arrays(module: nnx.Module) -> tuple[Any, Tree, Tree, Tree]:
 def _restarted(stream: Array, key: Array, number: int) -> Array:
     """A stream's key, made of another key; or its count, from 0."""
     if jnp.issubdtype(stream.dtype, jax.dtypes.prng_key):
-        return jax.random.split(jax.random.fold_in(key, number), stream.shape)
+        words = jax.random.bits(jax.random.fold_in(key, number), jax.random.key_data(stream).shape)
+        return jax.random.wrap_key_data(words, impl=jax.random.key_impl(stream))
     return jnp.zeros_like(stream)
 
 
@@ -376,13 +377,12 @@ def _width(network: Adapted, shape: tuple[int, ...]) -> int:
     """How many scores an adapted network gives for inputs of a shape, without computing them."""
     like = jax.ShapeDtypeStruct((2, *shape), "int32" if network.tokens else "float32")
 
-    def run(x: Array) -> Any:
-        key = jax.random.key(0)
+    def run(key: Array, x: Array) -> Any:
         params, state = network.init(key, x[:1])
         return state, network.apply(params, state, x, key=key, train=True)
 
     try:
-        before, (scores, after) = jax.eval_shape(run, like)
+        before, (scores, after) = jax.eval_shape(run, randomness.key(0), like)
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         raise ShapeError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
+from minimand import randomness
 from minimand.arrays import Array
 from minimand.constraints import ACTIVITY
 from minimand.losses import Reconstruction
@@ -69,7 +70,7 @@ class Autoencoding(Coder, LayeredNetwork):
     @jax.jit
     def encode(self, params: Tree, state: Tree, x: Array) -> Array:
         """The codes [n, k] of inputs [n, ...]."""
-        seen = self.observed(params, state, x, key=jax.random.key(0), train=False)[2]
+        seen = self.observed(params, state, x, key=randomness.key(0), train=False)[2]
         return seen["code"][ACTIVITY]
 
     @partial(jax.jit, static_argnames="shape")

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from minimand.arrays import Array, hashed
+from minimand.arrays import Array
 
 Activation = Literal[
     "relu",
@@ -88,8 +88,7 @@ def dropped(x: Array, key: Array, rate: Array | None) -> Array:
     """x with a share set to 0 and the rest divided by the share that is kept; x itself for None."""
     if rate is None:
         return x
-    bits = hashed(jax.lax.iota("uint32", x.size).reshape(x.shape), *jax.random.key_data(key))
-    kept = bits >> 8 >= rate * 2**24
+    kept = jax.random.bits(key, x.shape, "uint32") >> 8 >= rate * 2**24
     return jax.numpy.where(kept, x / jax.numpy.asarray(1 - rate, x.dtype), 0)
 
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from minimand import randomness
 from minimand.arrays import Array, logsumexp
 from minimand.errors import ArgumentError
 from minimand.networks.base import Tree
@@ -105,7 +106,7 @@ def annealed_log_partition(
     params = jax.tree.map(np.float32, params)
     visible = (base or params)["visible"]["bias"]
     start = jax.tree.map(np.zeros_like, params) | {"visible": {"bias": np.float32(visible)}}
-    key = jax.random.key(seed)
+    key = randomness.key(seed)
     logs = np.asarray(_annealed(machine, start, params, key, runs, temperatures), dtype=float)
     log_mean = logsumexp(logs) - math.log(runs)
     spread = np.std(np.exp(logs - log_mean), ddof=1)

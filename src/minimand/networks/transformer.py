@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from minimand import randomness
 from minimand.arrays import Array
 from minimand.component import Card, Count, DecayRate, Range, component
 from minimand.constraints import ACTIVITY
@@ -170,7 +171,7 @@ def continued(
             f"prompt has {len(prompt)} symbols, context is {context} and temperature "
             f"{temperature}; all must be above 0"
         )
-    symbols, key = np.asarray(prompt, dtype=np.int32), jax.random.key(seed)
+    symbols, key = np.asarray(prompt, dtype=np.int32), randomness.key(seed)
     symbols = np.append(symbols, np.zeros(length, np.int32))
     for place in range(len(prompt), len(symbols)):
         first = max(0, place - context)

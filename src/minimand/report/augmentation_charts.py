@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from minimand import randomness
 from minimand.arrays import Array
 from minimand.data.augmentation import Augmentation
 from minimand.data.images import read_images
@@ -37,7 +38,7 @@ def drawn(
     chosen = np.linspace(0, len(X) - 1, min(rows, len(X))).round().astype(int)
     x = inputs(jnp.asarray(X[chosen]))
     target, weight = jnp.zeros(len(x)), jnp.ones(len(x))
-    keys = jax.random.split(jax.random.key(seed), draws)
+    keys = jax.random.split(randomness.key(seed), draws)
     changed = jax.jit(jax.vmap(lambda key: augmentation(key, x, target, weight)[0]))(keys)
     return np.asarray(jnp.concatenate([x[:, None], jnp.swapaxes(changed, 0, 1)], axis=1))
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import altair as alt
-import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.special import ndtri
 
+from minimand import randomness
 from minimand.arrays import Array
 from minimand.data.augmentation import Unchanged
 from minimand.errors import ArgumentError
@@ -39,7 +39,7 @@ def reconstructions(
     lines = {"given": given}
     if own.recipe.augmentation != Unchanged():
         weight = jnp.ones(len(given))
-        corrupted = own.recipe.augmentation(jax.random.key(seed), given, given, weight)[0]
+        corrupted = own.recipe.augmentation(randomness.key(seed), given, given, weight)[0]
         lines["corrupted"] = given = corrupted
     code = network.encode(own.params, own.network_state, given)
     scores = network.decode(own.params, own.network_state, code, given.shape[1:])

@@ -10,6 +10,7 @@ import altair as alt
 import jax
 import numpy as np
 
+from minimand import randomness
 from minimand.arrays import Array
 from minimand.errors import ArgumentError
 from minimand.networks import RBM, DeepBeliefNetwork
@@ -41,7 +42,7 @@ def chains(
     seed: int = 0,
 ) -> alt.Chart:
     """Gibbs chains of a trained `RBM` that begin at images v [n, p], after so many steps each."""
-    machine, key = _network(fitted, RBM), jax.random.key(seed)
+    machine, key = _network(fitted, RBM), randomness.key(seed)
     seen = [np.asarray(v, np.float32).reshape(len(v), -1)]
     for number, (before, after) in enumerate(pairwise(steps)):
         seen.append(
@@ -60,7 +61,7 @@ def fantasies(
 ) -> alt.Chart:
     """What a trained `RBM` or `DeepBeliefNetwork` believes in, after so many Gibbs steps."""
     network = _network(fitted, RBM, DeepBeliefNetwork)
-    seen = network.fantasies(fitted.params, jax.random.key(seed), rows * ACROSS, steps)
+    seen = network.fantasies(fitted.params, randomness.key(seed), rows * ACROSS, steps)
     return grid(laid_out(seen, shape), title=f"fantasies after {steps} Gibbs steps")
 
 

@@ -29,7 +29,7 @@ from minimand.errors import FileError
 from minimand.files import refusal, sweep, write_file
 from minimand.training.recipe import Recipe
 
-FORMAT = 2
+FORMAT = 3
 PATTERN = "step-*.safetensors"
 KEPT = 2
 BLANK = b"0" * 32
@@ -215,7 +215,9 @@ def _alike(state: Any, leaves: list[np.ndarray]) -> Any:
     """A state such as the given one, of other leaves."""
     old, structure = jax.tree.flatten(state)
     new = [
-        jax.random.wrap_key_data(jax.numpy.asarray(leaf)) if _is_key(like) else leaf
+        jax.random.wrap_key_data(jax.numpy.asarray(leaf), impl=jax.random.key_impl(like))
+        if _is_key(like)
+        else leaf
         for like, leaf in zip(old, leaves, strict=True)
     ]
     return jax.tree.unflatten(structure, new)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from minimand import randomness
 from minimand.arrays import Array
 from minimand.networks.base import Tree
 from minimand.training.batches import inputs, shuffled
@@ -30,7 +31,7 @@ def culprit(
     """
     member, state = jax.tree.map(lambda leaf: leaf[0], (members, state))
     recipe = member.recipe
-    key = jax.random.fold_in(jax.random.key(member.seed), epoch)
+    key = jax.random.fold_in(randomness.key(member.seed), epoch)
     batches = shuffled(member.train, recipe.batch_size, key, count)
     rows = jax.tree.map(lambda cut: cut[number], batches)
     key = jax.random.fold_in(key, number)

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from minimand import randomness
 from minimand.arrays import Array
 from minimand.networks.base import Tree
 from minimand.training.batches import Rows, inputs, shuffled
@@ -115,7 +116,7 @@ def close(members: Member, X: Array, y: Array, state: State) -> State:
 @jax.jit
 def scores(recipe: Recipe, params: Tree, network: Tree, X: Array) -> Array:
     """The scores of one fitted network, shaped as its loss expects them."""
-    return forward(recipe, params, network, inputs(X), jax.random.key(0), train=False)[0]
+    return forward(recipe, params, network, inputs(X), randomness.key(0), train=False)[0]
 
 
 def steps_in_epoch(members: Member) -> int:
@@ -126,7 +127,7 @@ def steps_in_epoch(members: Member) -> int:
 
 def _start(member: Member, X: Array, bias: Array) -> State:
     recipe = member.recipe
-    params, network = recipe.network.init(jax.random.key(member.seed), X[:1])
+    params, network = recipe.network.init(randomness.key(member.seed), X[:1])
     params = recipe.network.starting_at(params, bias)
     zero = jnp.zeros((), jnp.int32)
     return State(
@@ -150,7 +151,7 @@ def _start(member: Member, X: Array, bias: Array) -> State:
 
 def epoch_keys(members: Member, epoch: Array) -> Array:
     """The key of every member for an epoch."""
-    return jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), epoch))(members.seed)
+    return jax.vmap(lambda seed: jax.random.fold_in(randomness.key(seed), epoch))(members.seed)
 
 
 def take_steps(

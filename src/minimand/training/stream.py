@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from minimand import randomness
 from minimand.arrays import Array
 from minimand.budget import Budget
 from minimand.data.blocks import Block, Blocks, as_blocks
@@ -302,7 +303,7 @@ def _watch(members: Member, block: Any, state: State, total: Any) -> Any:
     X, y, weight = block
     rows = Rows(jnp.arange(len(weight)), weight)
     over_members = jax.vmap(validated, in_axes=(0, 0, None, None, None, None))
-    return jax.tree.map(jnp.add, total, over_members(members, state, X, y, rows, jax.random.key(0)))
+    return jax.tree.map(jnp.add, total, over_members(members, state, X, y, rows, randomness.key(0)))
 
 
 def _said(members: Member, block: Any, state: State) -> tuple[np.ndarray, ...]:

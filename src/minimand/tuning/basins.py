@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from minimand import randomness
 from minimand.arrays import Array
 from minimand.data.splits import Fold
 from minimand.errors import ArgumentError, ShapeError, SolverError
@@ -197,5 +198,5 @@ def _descended(fn: Callable[[Array], Array], steps: int, start: Array) -> tuple[
 def _objective(
     recipe: Recipe, params: Tree, network: Tree, X: Array, y: Array, weight: Array
 ) -> Array:
-    score = forward(recipe, params, network, X, jax.random.key(0), train=False)[0]
+    score = forward(recipe, params, network, X, randomness.key(0), train=False)[0]
     return recipe.loss(score, y, weight=weight) + recipe.penalty.value(params)

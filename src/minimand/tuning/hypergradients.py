@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from minimand import randomness
 from minimand.arrays import Array
 from minimand.data.splits import Fold
 from minimand.errors import ArgumentError, DataError
@@ -161,7 +162,7 @@ def _differentiated(
         ended = program.advance(run, X, y, begun, 0, unrolled)
         member, state = jax.tree.map(lambda leaf: leaf[0], (run, ended))
         total, size = program.validated(
-            member, state, X, y, member.validation, jax.random.key(seed)
+            member, state, X, y, member.validation, randomness.key(seed)
         )
         return total / size, total / size
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import jax
 import numpy as np
 
+from minimand import randomness
 from minimand.arrays import Array
 from minimand.component import Range
 from minimand.data.splits import Fold
@@ -215,7 +216,7 @@ def _held_out(
 def _judged(members: Member, state: State, X: Array, y: Array) -> Array:
     def loss(one: tuple[Member, State]) -> Array:
         member, state = one
-        key = jax.random.key(member.seed)
+        key = randomness.key(member.seed)
         total, size = program.validated(member, state, X, y, member.validation, key)
         return total / size
 
