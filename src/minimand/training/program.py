@@ -96,7 +96,7 @@ def advance(
         last = jnp.minimum(steps, first + until - step)
         key = epoch_keys(members, step // steps)
         state = take_steps(members, X, y, state, key, first, last, careful=careful)
-        at_the_end = jax.vmap(partial(_close, X=X, y=y))
+        at_the_end = _mapped(partial(_close, X=X, y=y), members, in_axes=(0, 0, 0))
         state = jax.lax.cond(
             last == steps, at_the_end, lambda _, state, __: state, members, state, key
         )
@@ -166,15 +166,14 @@ def take_steps(
     careful: bool = False,
 ) -> State:
     """The batches `first` to `last` of an epoch, each mapped over the members."""
-    batches = jax.vmap(shuffled, in_axes=(0, None, 0, None), out_axes=1)(
-        members.train, members.recipe.batch_size, key, count
-    )
+    order = _mapped(shuffled, members, in_axes=(0, None, 0, None))
+    batches = order(members.train, members.recipe.batch_size, key, count)
     guarded = len(members.seed) == 1 or members.recipe.on_non_finite == "skip"
     one = partial(_update, guarded=guarded, careful=careful)
     update = _mapped(one, members, in_axes=(0, None, None, 0, 0, 0, None))
 
     def step(number: Array, changing: State) -> State:
-        rows = shared(jax.tree.map(lambda cut: cut[number], batches))
+        rows = shared(jax.tree.map(lambda cut: cut[:, number], batches))
         changed: State = update(members, X, y, changing, rows, key, number)
         return changed
 
