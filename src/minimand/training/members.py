@@ -1,13 +1,13 @@
 """K members on rows that are all at hand, dealt out to the cores or to the accelerators.
 
-A core runs its members one after another in one program: each as it would run alone, to the bit,
-and one that has ended costs nothing. An accelerator runs all of its members side by side.
+A core runs its members one after another, by the program that runs one alone: to the same bits, and
+one that has ended costs nothing. An accelerator runs all of its members side by side.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -27,7 +27,6 @@ from minimand.training.inputs import (
     stacked,
 )
 from minimand.training.program import (
-    EARLY,
     RUNNING,
     Member,
     State,
@@ -68,17 +67,24 @@ class InMemory:
         )
         self.steps = steps_in_epoch(self.members)
         self.rows = int(self.members.train.index.size)
-        self._compiled_for = 0
         self._places = _places(len(recipes), jobs)
         self._rows = [[jax.device_put(values, to) for values in (X, y)] for to in self._places]
 
     def begin(self) -> State:
         """The state of every member before its first step; the steps are compiled meanwhile."""
-        given = self.members, self._rows[0][0], self._constants
+        everyone = np.arange(len(self._constants))
+        X, y = self._rows[0]
+
+        def begun(own: np.ndarray) -> State:
+            members, constants = self._of(own)
+            state: State = begin(members, X, constants)
+            return state
+
         with single_precision(), ThreadPoolExecutor(1) as other:
-            if not everywhere() and _is_new(given):
-                other.submit(self._compile, jax.eval_shape(begin, *given))
-            state: State = begin(*given)
+            first = everyone if self._together else _groups(everyone)[0]
+            if not everywhere() and _is_new((self._of(first), X, y)):
+                other.submit(self._compile, first)
+            state = begun(everyone) if self._together else _in_turn(everyone, begun)
         check_decay(self.members.recipe, state.params)
         return state
 
@@ -89,17 +95,14 @@ class InMemory:
     def advance(self, state: State, first: int, until: int, careful: bool = False) -> State:
         """The state before step `until`, from the one before step `first`."""
         after: State
-        if len(self._constants) == 1 or everywhere():
+        if self._together:
             with single_precision():
                 after = advance(self.members, *self._rows[0], state, first, until, careful)
             return after
         hands = _dealt(np.asarray(state.status) == RUNNING, len(self._places))
-        work = partial(self._work, jax.device_get(state), first)
-        if self._compiled_for != len(state.status):
-            self._compiled_for = len(state.status)
-            work(hands[0], 0, first)  # compiles, so that the workers do not all do it
+        work = partial(self._work, jax.device_get(state), first, until)
         with ThreadPoolExecutor(len(hands)) as pool:
-            done = list(pool.map(partial(work, until=until), hands, range(len(hands))))
+            done = list(pool.map(work, hands, range(len(hands))))
         back = np.argsort(np.concatenate(hands))
         after = jax.tree.map(lambda *leaves: np.concatenate(leaves)[back], *done)
         return after
@@ -112,12 +115,7 @@ class InMemory:
 
     def select(self, index: np.ndarray) -> None:
         """Keep these members, in this order."""
-        self.members = jax.tree.map(lambda leaf: leaf[index], self.members)
-        self._constants = self._constants[index]
-
-    def _compile(self, shapes: State) -> None:
-        """Go no step, from a state of zeros."""
-        self.advance(jax.tree.map(lambda of: np.zeros(of.shape, of.dtype), shapes), 0, 0)
+        self.members, self._constants = self._of(index)
 
     def culprit(self, state: State) -> str:
         """The first tensor of the step after `state` that is not finite, in words."""
@@ -125,35 +123,36 @@ class InMemory:
         X, y = self._rows[0]
         return culprit(self.members, X, y, state, epoch, number)
 
-    def _work(self, state: State, first: int, hand: np.ndarray, worker: int, until: int) -> State:
-        """The members of one worker, filled up to a power of two with some that have ended."""
-        size = 1 << (-(-len(state.status) // len(self._places)) - 1).bit_length()
-        chosen = np.resize(hand, size)
-        members, state = jax.tree.map(lambda leaf: leaf[chosen], (self.members, state))
-        state.status[len(hand) :] = EARLY
-        place = self._places[worker]
-        width = 1 if jax.default_backend() == "cpu" else size
-        with jax.default_device(place), single_precision():
-            after = in_groups(members, *self._rows[worker], state, first, until, width)
-        own: State = jax.tree.map(lambda leaf: np.asarray(leaf)[: len(hand)], after)
-        return own
+    @property
+    def _together(self) -> bool:
+        """Whether one call takes all members: there is but one, or devices share its batches."""
+        return len(self._constants) == 1 or everywhere() is not None
 
+    def _of(self, own: np.ndarray) -> tuple[Member, np.ndarray]:
+        """Some of the members, and their constants."""
+        return jax.tree.map(lambda leaf: leaf[own], self.members), self._constants[own]
 
-@partial(jax.jit, static_argnames="width")
-def in_groups(
-    members: Member, X: Array, y: Array, state: State, first: Array, until: Array, width: int
-) -> State:
-    """`advance`, `width` members side by side at a time."""
+    def _compile(self, own: np.ndarray) -> None:
+        """Go no step, from a state of zeros."""
+        members, constants = self._of(own)
+        X, y = self._rows[0]
+        with single_precision():
+            shapes = jax.eval_shape(begin, members, X, constants)
+            state = jax.tree.map(lambda of: np.zeros(of.shape, of.dtype), shapes)
+            advance(members, X, y, state, 0, 0, False)
 
-    def one(group: tuple[Member, State]) -> State:
-        after: State = advance(group[0], X, y, group[1], first, until)
-        return after
+    def _work(self, state: State, first: int, until: int, hand: np.ndarray, worker: int) -> State:
+        """The members of one worker."""
 
-    size = len(members.seed)
-    parts = size // width
-    groups = jax.tree.map(lambda v: v.reshape(parts, width, *v.shape[1:]), (members, state))
-    after: State = jax.tree.map(lambda v: v.reshape(size, *v.shape[2:]), jax.lax.map(one, groups))
-    return after
+        def went(own: np.ndarray) -> State:
+            before = jax.tree.map(lambda leaf: leaf[own], state)
+            after: State = advance(
+                self._of(own)[0], *self._rows[worker], before, first, until, False
+            )
+            return after
+
+        with jax.default_device(self._places[worker]), single_precision():
+            return _in_turn(hand, went)
 
 
 def results(
@@ -208,3 +207,20 @@ def _dealt(running: np.ndarray, workers: int) -> list[np.ndarray]:
     """The members in at most as many hands, such that all have about the same to do."""
     order = np.argsort(~running, kind="stable")
     return [order[worker::workers] for worker in range(min(workers, len(order)))]
+
+
+def _groups(hand: np.ndarray) -> list[np.ndarray]:
+    """A hand in groups that run side by side: single members on a CPU, all of them elsewhere.
+
+    To compile few sizes, those are filled up to a power of two with members that are there already.
+    """
+    if jax.default_backend() == "cpu":
+        return list(hand[:, None])
+    return [np.resize(hand, 1 << (len(hand) - 1).bit_length())]
+
+
+def _in_turn(hand: np.ndarray, work: Callable[[np.ndarray], State]) -> State:
+    """What becomes of the members of a hand, one group after the other."""
+    done = [jax.tree.map(np.asarray, work(group)) for group in _groups(hand)]
+    together: State = jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(hand)], *done)
+    return together
