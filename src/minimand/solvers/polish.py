@@ -21,8 +21,8 @@ STEPS, INNER, MANY = 10, 100, 40
 """Newton steps at most; conjugate gradient steps at most; from so many on the factor is old."""
 
 LEAST_SHARE, ROUNDING = 1e-3, 1e-13
-FORCING = 1e-4
-"""The share of what it promised at first at which a method within ends."""
+FORCING, ENOUGH = 1e-3, 0.5
+"""The shares at which a method within ends: of what it promised at first, and of the gap."""
 
 INTERCEPT = -1
 
@@ -38,12 +38,13 @@ class Polish:
         self.inner = 0 if hasattr(problem.design.X, "nnz") else MANY + 1
 
     def __call__(
-        self, names: Array, theta: Array, scores: Array, wanted: float
+        self, names: Array, theta: Array, scores: Array, gap: float
     ) -> tuple[Array, Array]:
         """(θ, scores) lower than before, with the same or more zeros.
 
         θ [m + 1, K] belongs to the columns whose indices are `names`. Parameters that would change
-        their sign become zero. Ends when a step promises less than `wanted`.
+        their sign become zero. Ends when the slopes of the others are so even that they account for
+        less than that duality gap, or when a step promises next to nothing.
         """
         problem, bend, corner = self.problem, self.penalty.bend(), self.penalty.corner
         rows = np.flatnonzero(theta[:-1].any(axis=1))
@@ -57,10 +58,14 @@ class Polish:
             free[-1] = part.intercept
             gradient = part.pull(problem.slopes(scores))
             gradient[:-1] += bend * w[:-1] + corner * np.sign(w[:-1])
+            gradient = np.where(free, gradient, 0.0)
+            length = float(np.sum(np.abs(w[:-1])))
+            if length * np.max(np.abs(gradient)) <= ENOUGH * gap:
+                break
             system = System(part, problem.bends(scores), bend, free)
             precondition = self._preconditioner(system, names)
             step, self.inner = conjugate_gradient(
-                system.times, np.where(free, -gradient, 0.0), precondition, wanted
+                system.times, -gradient, precondition, share=FORCING, even=ENOUGH * gap / length
             )
             promised = -0.5 * float(np.sum(gradient * step))
             first = max(first, promised)
@@ -76,7 +81,7 @@ class Polish:
             if not reached <= value + rounding:
                 break
             w, scores, value = moved, ahead, reached
-            if promised <= max(wanted, FORCING * first):
+            if promised <= FORCING * first:
                 break
         theta[rows] = w
         return theta, scores
@@ -158,15 +163,22 @@ def conjugate_gradient(
     times: Solve,
     b: Array,
     precondition: Solve,
-    wanted: float,
+    *,
+    share: float,
+    least: float = 0.0,
+    even: float = 0.0,
     most: int = INNER,
 ) -> tuple[Array, int]:
-    """(about A⁻¹ b of a positive semi-definite A, steps): until a step gains next to nothing."""
+    """(x, steps): A x is about b, for a positive semi-definite A.
+
+    Ends when a step gains the least that counts, or a share of what the first one gained, or when
+    no entry of b - A x is larger than `even`.
+    """
     x, r = np.zeros(b.shape), b
     p = z = precondition(r)
     left = first = float(np.sum(r * z))
     for step in range(most):
-        if left <= max(wanted, FORCING * first):
+        if left <= max(least, share * first) or np.max(np.abs(r)) <= even:
             return x, step
         ap = times(p)
         bent = float(np.sum(p * ap))

@@ -24,10 +24,13 @@ FIRST = 100
 FLAT = 1e-3
 """Bends below this share of their mean are raised to it, so that every step is finite."""
 
-CLOSE = 0.03
+CLOSE, SPARSE_CLOSE = 0.03, 1e-3
 """From this relative gap on, the zeros are believed and the rest is solved for exactly."""
 
-SHARE, LEAST_SHARE = 0.02, 1e-8
+MARGIN = 0.3
+"""Slopes count as too steep when this share of the relative gap is missing: they still move."""
+
+SHARE, LEAST_SHARE = 0.03, 1e-8
 """The share of the gap that may be left on the working set; less when that leads nowhere."""
 
 STUCK = 1e-3
@@ -39,8 +42,9 @@ SMALL, EXTRA = 1 << 20, 1e-2
 GROWTH, SPARSE_GROWTH = 2, 10
 """How many times as many columns as are not zero make a working set; sparse ones cost little."""
 
-CHEAP = 100
-"""A working set of so small a part of the columns is solved for good: looking at all costs more."""
+CHEAP, NEAR = 10, 0.1
+"""A working set of so small a part of the columns is solved for good, as looking at all costs more;
+so are sparse columns from that relative gap on."""
 
 SWEEPS = 20
 BALANCED, BALANCING, ROUNDING = 1e-10, 5, 1e-13
@@ -178,29 +182,30 @@ class Working:
 
     def advance(self, gap: float, share: float, tolerance: float, budget: Budget) -> None:
         """Minimise over a working set until a share of the gap is left there."""
-        problem, rows = self.problem, self._working_set()
+        problem, near = self.problem, gap / self.unit
+        sparse, separable = hasattr(problem.design.X, "nnz"), self.penalty.separable
+        rows = self._working_set(MARGIN * min(near, 1.0))
         here = np.append(rows, -1)
         work = Work(problem, rows, self.theta[here], self.scores, self.penalty.on(rows))
-        before = work.value
-        if self.penalty.separable and (gap <= CLOSE * self.unit or share < SHARE):
-            wanted = 1e-2 * tolerance**2 * self.unit
-            work.enter(np.flatnonzero(self._broken()[rows] > 0), wanted, budget)
-            work.theta, work.scores = self.polish(rows, work.theta, work.scores, wanted)
-            work.value = work.height(work.theta, work.scores)
+        before, left = work.value, share / SHARE * tolerance * self.unit
+        if separable and (near <= (SPARSE_CLOSE if sparse else CLOSE) or share < SHARE):
+            work.enter(np.flatnonzero(self._broken()[rows] > 0), share * gap, budget)
+            work.polish(self.polish, left)
         if not work.value < before:
-            left = share * gap
-            if CHEAP * len(rows) < problem.design.columns:
-                left = min(left, SHARE * tolerance * self.unit)
-            work.descend(left, budget)
+            cheap = CHEAP * len(rows) < problem.design.columns
+            final = separable and (cheap or (sparse and near <= NEAR))
+            work.descend(share * gap, budget, left if final and sparse else share * gap)
+            if final:
+                work.polish(self.polish, left)
         work.balance()
         self.theta[here], self.scores, self.value = work.theta, work.scores, work.value
         self.gradient = problem.design.pull(problem.slopes(self.scores))
         self.gradient[:-1] += self.penalty.slope(self.theta[:-1])
 
-    def _working_set(self) -> Array:
+    def _working_set(self, margin: float) -> Array:
         """The rows of W that are not zero, and about as many of those that should not stay zero."""
         nonzero = self.theta[:-1].any(axis=1)
-        excess = np.where(nonzero, np.inf, self._broken() / self.problem.design.size[:-1])
+        excess = np.where(nonzero, np.inf, self._broken(margin) / self.problem.design.size[:-1])
         growth = SPARSE_GROWTH if hasattr(self.problem.design.X, "nnz") else GROWTH
         wanted = max(FIRST, len(excess) // 10, growth * int(nonzero.sum()))
         rows = np.flatnonzero(excess > 0)
@@ -208,10 +213,10 @@ class Working:
             rows = np.sort(rows[np.argpartition(-excess[rows], wanted)[:wanted]])
         return self.penalty.together(rows)
 
-    def _broken(self) -> Array:
+    def _broken(self, margin: float = 0.0) -> Array:
         """By how much the slopes of zeros exceed what keeps them zero: the most in each row."""
         kernel, gradient = self.theta[:-1], self.gradient[:-1]
-        excess = np.abs(self.penalty.prox(-gradient, 1.0))
+        excess = np.abs(self.penalty.prox(-(1 + margin) * gradient, 1.0))
         return np.where(kernel == 0, excess, 0.0).max(axis=1)
 
 
@@ -230,10 +235,10 @@ class Work:
         """The columns, which are copied."""
         return self.problem.design.pick(self.columns)
 
-    def descend(self, gap: float, budget: Budget) -> None:
-        """Sweep over the outputs until about a gap is left here."""
+    def descend(self, gap: float, budget: Budget, within: float) -> None:
+        """Sweep over the outputs until about a gap is left here, and another within a sweep."""
         for _ in range(SWEEPS):
-            if self.sweep(gap) <= gap or budget.spent():
+            if self.sweep(within) <= gap or budget.spent():
                 break
 
     def enter(self, new: Array, gap: float, budget: Budget) -> None:
@@ -242,9 +247,14 @@ class Work:
             rows = np.append(new, -1)
             columns, theta = self.columns[new], self.theta[rows]
             alone = Work(self.problem, columns, theta, self.scores, self.penalty)
-            alone.descend(gap, budget)
+            alone.descend(gap, budget, gap)
             self.theta[rows], self.scores = alone.theta, alone.scores
             self.value = self.height(self.theta, self.scores)
+
+    def polish(self, polish: Polish, gap: float) -> None:
+        """Newton's method on what is not zero, until a gap is left there."""
+        self.theta, self.scores = polish(self.columns, self.theta, self.scores, gap)
+        self.value = self.height(self.theta, self.scores)
 
     def sweep(self, gap: float) -> float:
         """Go down once in every output; about what is then left to gain here.

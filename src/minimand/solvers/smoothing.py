@@ -34,7 +34,7 @@ LIFT = 0.1
 INNER, STEPS = 1e-13, 100
 """The tolerance of Newton's method within a round, and its steps at most."""
 
-FINEST, MOST = 1e-19, 600
+FINEST, FORCING, MOST = 1e-19, 1e-4, 600
 """The same of conjugate gradients: the gap hangs on slopes that the objective hardly feels."""
 
 
@@ -212,8 +212,10 @@ class _Products(_Dense):
                 x[used] = solve(b[used].ravel()).reshape(-1, b.shape[1])
             return x
 
-        wanted = FINEST * abs(point.value)
-        return conjugate_gradient(times, -point.gradient, precondition, wanted, MOST)[0]
+        least = FINEST * abs(point.value)
+        return conjugate_gradient(
+            times, -point.gradient, precondition, share=FORCING, least=least, most=MOST
+        )[0]
 
     def _solved(
         self, point: Point, corner: Corner, used: Array, lift: Array
