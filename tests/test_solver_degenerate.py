@@ -323,6 +323,7 @@ FORMS: dict[str, Callable[[Array], Any]] = {
     "csr": scipy.sparse.csr_array,
     "csc": scipy.sparse.csc_array,
     "csr float32": lambda X: scipy.sparse.csr_matrix(X.astype(np.float32)),
+    "csc float32": lambda X: scipy.sparse.csc_matrix(X.astype(np.float32)),
     "integers": lambda X: X.astype(int),
     "jax": lambda X: __import__("jax").numpy.asarray(X),
     "torch": lambda X: __import__("torch").tensor(X),

@@ -114,7 +114,7 @@ class Quadratic:
 
     def _sparse(self, gap: float) -> tuple[Array, float]:
         residual = -self.slopes / self.bends
-        X = self.part.X.tocsc()
+        X = _compiled(self.part.X)
         start = self.start
         if self.part.intercept:
             column = scipy.sparse.csc_array(np.full((self.part.rows, 1), LIFT))
@@ -166,6 +166,13 @@ class Quadratic:
             )[1]
         step: Array = found[:, 0] - start
         return step
+
+
+def _compiled(X: Any) -> Any:
+    """X as the compiled descent takes it: by columns, numbers of 64 bits, indices of 32."""
+    X = X.tocsc()
+    indices, ends = (index.astype(np.int32, copy=False) for index in (X.indices, X.indptr))
+    return scipy.sparse.csc_array((X.data.astype(float, copy=False), indices, ends), X.shape)
 
 
 def few(design: Design) -> bool:

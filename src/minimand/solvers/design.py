@@ -332,48 +332,6 @@ class Small(Dense):
         return np.stack([self.Z.T @ (self.Z * by[:, None]) for by in bends])
 
 
-class Sparse(Design):
-    """A scipy.sparse matrix by rows or columns; no product makes it dense."""
-
-    def __init__(self, X: Any, intercept: bool):
-        if X.dtype != np.float32 or X.format != "csr":
-            X = X.astype(np.float64, copy=False)
-        if not X.has_canonical_format:  # entries of one place would be squared one by one
-            X = X.copy()
-            X.sum_duplicates()
-        super().__init__(X, intercept)
-        mean, squares = np.zeros(self.columns), np.zeros(self.columns)
-        for _, block in self.blocks():
-            share, square = np.full(block.shape[0], 1 / self.rows), copy(block)
-            square.data = block.data**2
-            squares += square.T @ share
-            if intercept:
-                mean += block.T @ share
-        self.centre, self.readings = mean, 0
-        size = np.sqrt(np.maximum(squares - mean**2, 0.0))
-        self.constant = ~(size > 1e-7 * np.abs(self.centre))
-        self.size = np.append(np.where(self.constant, 1.0, size), 1.0)
-
-    def blocks(self) -> Iterator[tuple[slice, Any]]:
-        self.readings += 1
-        by_rows = self.X.format == "csr"  # pieces of columns would take a search
-        step = max(1, PIECE * self.rows // max(1, self.X.nnz)) if by_rows else self.rows
-        for start in range(0, self.rows, step):
-            rows = slice(start, min(start + step, self.rows))
-            yield rows, self.X[rows].astype(np.float64, copy=False) if by_rows else self.X
-
-    def scaled(self, block: Any, by: Array, dtype: Any) -> Any:
-        return block.multiply(by).tocsr().astype(dtype, copy=False)
-
-    def check_finite(self) -> None:
-        entries = self.X.tocoo()
-        for i in np.flatnonzero(~np.isfinite(entries.data))[:1]:
-            raise DataError(
-                f"X holds {entries.data[i]} in row {entries.row[i] + 1}, "
-                f"column {entries.col[i] + 1}; drop or repair that row"
-            )
-
-
 def _product(block: Any, kernel: Array, used: Array | None) -> Array:
     return block @ kernel if used is None else block[:, used] @ kernel[used]
 
@@ -391,10 +349,3 @@ def matrix(X: Any) -> Any:
         return X if X.format in ("csr", "csc") else X.tocsr()
     X = np.asarray(X)
     return X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
-
-
-def design(X: Any, intercept: bool = True) -> Design:
-    """The design of what `matrix` gives."""
-    if hasattr(X, "nnz"):
-        return Sparse(X, intercept)
-    return Small(X, intercept) if X.size <= LITTLE else Dense(X, intercept)

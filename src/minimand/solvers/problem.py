@@ -15,7 +15,8 @@ from minimand.errors import ArgumentError, DataError, ShapeError
 from minimand.losses import Loss
 from minimand.losses.polyhedral import Polyhedral, polytope
 from minimand.penalties import L2, Penalty
-from minimand.solvers.design import design, matrix
+from minimand.solvers.design import matrix
+from minimand.solvers.sparse import design
 
 SAMPLE = 4096
 

@@ -1,0 +1,108 @@
+"""Sparse data as a design, and the design that suits the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import copy
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from minimand.arrays import Array
+from minimand.errors import DataError
+from minimand.solvers.design import LITTLE, PIECE, Dense, Design, Small, Visit
+
+
+class Sparse(Design):
+    """A scipy.sparse matrix of float32 or float64 by rows; no product makes it dense."""
+
+    def __init__(self, X: Any, intercept: bool):
+        if X.dtype != np.float32:
+            X = X.astype(np.float64, copy=False)
+        if not X.has_canonical_format:  # entries of one place would be squared one by one
+            X = X.copy()
+            X.sum_duplicates()
+        super().__init__(X, intercept)
+        mean, squares = np.zeros(self.columns), np.zeros(self.columns)
+        for rows, columns, piece in self.pieces():
+            share, square = np.full(self.rows, 1 / self.rows)[rows], copy(piece)
+            square.data = piece.data**2
+            squares[columns] += square.T @ share
+            if intercept:
+                mean[columns] += piece.T @ share
+        self.centre, self.readings = mean, 0
+        size = np.sqrt(np.maximum(squares - mean**2, 0.0))
+        self.constant = ~(size > 1e-7 * np.abs(self.centre))
+        self.size = np.append(np.where(self.constant, 1.0, size), 1.0)
+
+    def pieces(self) -> Iterator[tuple[slice, slice, Any]]:
+        """(rows, columns, X[rows, columns]) one after another, in double precision."""
+        for rows, block in self.blocks():
+            yield rows, slice(None), block
+
+    def blocks(self) -> Iterator[tuple[slice, Any]]:
+        self.readings += 1
+        for rows in self._parts(self.rows):
+            yield rows, self.X[rows].astype(np.float64, copy=False)
+
+    def _parts(self, length: int) -> Iterator[slice]:
+        """Parts of so many rows or columns that hold few numbers."""
+        step = max(1, PIECE * length // max(1, self.X.nnz))
+        for start in range(0, length, step):
+            yield slice(start, min(start + step, length))
+
+    def scaled(self, block: Any, by: Array, dtype: Any) -> Any:
+        return block.multiply(by).tocsr().astype(dtype, copy=False)
+
+    def check_finite(self) -> None:
+        entries = self.X.tocoo()
+        for i in np.flatnonzero(~np.isfinite(entries.data))[:1]:
+            raise DataError(
+                f"X holds {entries.data[i]} in row {entries.row[i] + 1}, "
+                f"column {entries.col[i] + 1}; drop or repair that row"
+            )
+
+
+class ByColumns(Sparse):
+    """The same by columns, of which products with vectors read a few at a time."""
+
+    def pieces(self) -> Iterator[tuple[slice, slice, Any]]:
+        self.readings += 1
+        if self.X.dtype == np.float64:
+            yield slice(None), slice(None), self.X
+            return
+        for columns in self._parts(self.columns):
+            ends = self.X.indptr[columns.start : columns.stop + 1]
+            some = slice(ends[0], ends[-1])
+            parts = (self.X.data[some].astype(np.float64), self.X.indices[some], ends - ends[0])
+            shape = (self.rows, columns.stop - columns.start)
+            yield slice(None), columns, scipy.sparse.csc_array(parts, shape)
+
+    def blocks(self) -> Iterator[tuple[slice, Any]]:
+        self.readings += 1
+        yield slice(None), self.X.astype(np.float64, copy=False)
+
+    def push(self, theta: Array) -> Array:
+        if (used := self._used(theta)) is not None:
+            return self.pick(used).push(theta[np.append(used, -1)])
+        scores = np.zeros((self.rows, theta.shape[1]))
+        for _, columns, piece in self.pieces():
+            scores += piece @ theta[:-1][columns]
+        return scores + self._base(theta)
+
+    def pull(self, slopes: Array) -> Array:
+        sums = np.empty((self.columns, slopes.shape[1]))
+        for _, columns, piece in self.pieces():
+            sums[columns] = piece.T @ slopes
+        return self._pulled(sums, slopes.sum(axis=0))
+
+    def sweep(self, theta: Array, visit: Visit) -> Array:
+        return self.pull(visit(slice(None), self.push(theta)))
+
+
+def design(X: Any, intercept: bool = True) -> Design:
+    """The design of what `matrix` gives."""
+    if hasattr(X, "nnz"):
+        return Sparse(X, intercept) if X.format == "csr" else ByColumns(X, intercept)
+    return Small(X, intercept) if X.size <= LITTLE else Dense(X, intercept)
