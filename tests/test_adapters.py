@@ -368,7 +368,7 @@ def test_a_run_of_foreign_parts_resumes_from_its_checkpoint_to_the_same_bits(
             Normalised(nnx.Rngs(3)), Squared(), optax.adam(learning_rate), batch_size=8, epochs=4
         )
 
-    monkeypatch.setattr(loop, "next_chunk", lambda chunk, steps, seconds: 3)
+    monkeypatch.setattr(loop, "next_chunk", lambda *ignored: 3)
     whole = train(recipe(), FEW, REAL)
     stopped = train(recipe(), FEW, REAL, checkpoints=tmp_path, budget=Spent())
     assert len(stopped.history["epoch"]) < 4
@@ -465,7 +465,7 @@ def test_names_of_other_trees_are_kept_apart() -> None:
 KERAS = """
 import warnings
 warnings.simplefilter("error")
-import keras, numpy as np
+import jax, keras, numpy as np
 from keras import layers
 from dataclasses import replace
 from minimand.errors import ArgumentError
@@ -510,9 +510,19 @@ assert np.array_equal(first.scores(FEW), first.scores(FEW))
 np.testing.assert_allclose(first.module()(FEW)[:, 0], first.scores(FEW), rtol=1e-4, atol=1e-5)
 
 twins = keras.Sequential([keras.Input((3,)), layers.Dense(1, kernel_regularizer="l2")])
-for bad in (keras.Sequential([layers.Dense(1)]), twins):
+keras.config.set_dtype_policy("mixed_bfloat16")
+half = keras.Sequential([keras.Input((64,)), layers.Dense(16, "relu"), layers.Dense(10)])
+keras.config.set_dtype_policy("float32")
+half.set_weights([own[layer][name] for layer in own for name in ("kernel", "bias")])
+rough = train(replace(NATIVE, network=half), X, Y, validation=0.0)
+assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(rough.params))
+np.testing.assert_allclose(rough.history["train"], native.history["train"], rtol=0.02)
+assert np.abs(rough.scores(X) - native.scores(X)).max() > 1e-4
+
+shapeless = keras.Sequential([layers.Dense(1)])
+for bad, how in ((shapeless, {}), (twins, {}), (half, {"precision": "bfloat16"})):
     try:
-        Recipe(bad, Squared())
+        Recipe(bad, Squared(), **how)
     except ArgumentError as error:
         print(error)
 """
@@ -534,9 +544,10 @@ def _path() -> str:
 
 
 def test_keras_trains_like_the_native_network_and_keeps_its_statistics_and_dropout() -> None:
-    unbuilt, regularised = run_with_keras("jax", KERAS).splitlines()
+    unbuilt, regularised, rough = run_with_keras("jax", KERAS).splitlines()
     assert unbuilt.startswith("the Keras model has no parameters yet; begin it with keras.Input")
     assert regularised.startswith("the Keras model has regularisers of its own")
+    assert "leave precision at 'float32' and make the model under that policy" in rough
 
 
 def test_keras_on_another_backend_is_refused_in_a_sentence() -> None:

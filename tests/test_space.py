@@ -119,7 +119,7 @@ def test_applied_replaces_outer_parts_first() -> None:
     assert recipe.optimizer == ClipByNorm(Momentum(learning_rate=0.2))
     assert (recipe.network.hidden, recipe.network.dropout) == ((4, 4), 0.6)
     assert recipe.batch_size == 7
-    assert RECIPE.batch_size == 32
+    assert RECIPE.batch == 32
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_applied_replaces_outer_parts_first() -> None:
         ("optimizer.learnin_rate", 0.1, "field of ClipByNorm 'learnin_rate'"),
         ("optimizer.optimizer.learnin_rate", 0.1, "did you mean 'learning_rate'"),
         ("batch_sise", 8, "did you mean 'batch_size'"),
-        ("batch_size.log", 8, "unknown field of int 'log'"),
+        ("epochs.log", 8, "unknown field of int 'log'"),
         ("network.dropout", 1.5, "must lie in"),
     ],
 )

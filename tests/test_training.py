@@ -40,7 +40,7 @@ from minimand.losses import (
 )
 from minimand.networks import MLP, Linear
 from minimand.networks.base import count
-from minimand.optimizers import SGD, Adam
+from minimand.optimizers import SGD, Adam, ClipByNorm, GradientDescent, Optimizer
 from minimand.penalties import L1, L2
 from minimand.schedules import Exponential as ExponentialDecay
 from minimand.schedules import InverseTime
@@ -113,8 +113,8 @@ def plain_twin(recipe: Recipe, fold: Fold, seed: int) -> tuple[Any, list[float],
     train_losses, validation_losses = [], []
     for epoch in range(recipe.epochs):
         rows, total = fold.train[plain_order(jax.random.fold_in(key, epoch), len(fold.train))], 0.0
-        for begin in range(0, len(rows), recipe.batch_size):
-            batch = rows[begin : begin + recipe.batch_size]
+        for begin in range(0, len(rows), recipe.batch):
+            batch = rows[begin : begin + recipe.batch]
             loss, g = slopes(p, X[batch], Y[batch], float(recipe.penalty.strength))
             v = jax.tree.map(lambda v, g: rule.momentum * v + g, v, g)
             ahead = jax.tree.map(lambda v, g: g + rule.momentum * v, v, g)
@@ -367,6 +367,20 @@ def test_a_diverging_member_ends_alone_with_its_last_good_parameters() -> None:
     assert f"in epoch {epoch + 1}" in sick.status and "learning_rate=30.0" in sick.status
     assert sick.best_epoch == epoch
     assert all(np.all(np.isfinite(leaf)) for leaf in leaves(sick))
+
+
+@pytest.mark.parametrize("rule", [GradientDescent(0.1), ClipByNorm(GradientDescent(0.1), 1e9)])
+def test_gradient_descent_sees_every_row_unless_told_otherwise(rule: Optimizer) -> None:
+    """One step of the textbook from where the network begins."""
+    recipe = Recipe(Linear(), Squared(), rule, epochs=1)
+    (fitted,) = train_members([recipe], X, Y, [ALL], [0])
+    kernel = np.asarray(Linear().init(randomness.key(0), X[:1])[0]["output"]["kernel"], float)
+    slope = 2 * X.T @ (X @ kernel[:, 0] + Y.mean() - Y) / len(Y)
+    np.testing.assert_allclose(
+        fitted.params["output"]["kernel"][:, 0], kernel[:, 0] - 0.1 * slope, rtol=1e-5
+    )
+    assert replace(recipe, optimizer=SGD()).batch == 32
+    assert replace(recipe, batch_size=7).batch == 7
 
 
 def test_parameters_that_overflow_in_the_last_step_are_noticed() -> None:

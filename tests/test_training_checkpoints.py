@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from minimand.budget import Budget
-from minimand.errors import FileError
+from minimand.errors import ArgumentError, FileError
 from minimand.losses import Squared
 from minimand.networks import MLP
 from minimand.optimizers import Adam, Averaged
@@ -32,7 +32,7 @@ RECIPE = Recipe(MLP(hidden=(8,)), Squared(), Adam(), batch_size=8, epochs=6, pat
 @pytest.fixture(autouse=True)
 def short_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of a few steps, so that runs are cut in mid-epoch."""
-    monkeypatch.setattr(loop, "next_chunk", lambda chunk, steps, seconds: 3)
+    monkeypatch.setattr(loop, "next_chunk", lambda *ignored: 3)
 
 
 def same(a: Trained, b: Trained) -> None:
@@ -107,6 +107,14 @@ def test_checkpoints_change_nothing_and_the_newest_two_stay(whole: Trained, tmp_
     same(train(RECIPE, X, Y, checkpoints=tmp_path, every=0.0), whole)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert len(names) == 2 and names[-1] == "step-0000000066.safetensors"
+
+
+def test_as_many_stay_as_are_asked_for(whole: Trained, tmp_path: Path) -> None:
+    same(train(RECIPE, X, Y, checkpoints=tmp_path, every=0.0, keep=4), whole)
+    steps = sorted(int(path.stem.split("-")[1]) for path in tmp_path.iterdir())
+    assert steps == [59, 62, 65, 66]
+    with pytest.raises(ArgumentError, match="keep is 0"):
+        train(RECIPE, X, Y, checkpoints=tmp_path, keep=0, resume=True)
 
 
 def cut(path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from sklearn.metrics import roc_auc_score
 
@@ -23,7 +24,7 @@ from minimand.errors import ArgumentError, SolverError
 from minimand.losses import CrossEntropy, Logistic, Squared
 from minimand.metrics import AUC, MSE, Metric, Prediction
 from minimand.networks import MLP, Linear
-from minimand.optimizers import SAM, SGD, Accumulate, Adam, Sophia
+from minimand.optimizers import SAM, SGD, Accumulate, Adam, Averaged, ClipByValue, Lion, Sophia
 from minimand.penalties import L1
 from minimand.schedules import ReduceOnPlateau
 from minimand.training import Recipe, Trained, train, train_members
@@ -176,6 +177,21 @@ def test_a_batch_may_be_skipped() -> None:
     fitted = train(recipe, X, y, validation=0, start=start)
     assert fitted.finite and fitted.status.endswith("batches passed over: 60")
     np.testing.assert_allclose(fitted.params["output"]["kernel"][:, 0], [1, -2, 0.5, 0], atol=0.2)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [ClipByValue(SGD(0.05)), Lion(), Averaged(ClipByValue(SGD(0.05))), optax.sign_sgd(0.01)],
+    ids=str,
+)
+def test_an_infinite_gradient_is_found_though_the_rule_hides_it(rule: Any) -> None:
+    """The loss of the row is finite, its slope 2 x r is not; a cut or a sign would go on."""
+    x, y = X.copy(), Y.copy()
+    x[17, 0], y[17] = 1e25, 1e19
+    kernel = {"output": {"kernel": np.zeros((4, 1), np.float32)}}
+    with pytest.raises(SolverError, match=r"the gradient of output\.kernel.* in epoch 1") as raised:
+        train(replace(LINE, optimizer=rule), x, y, validation=0, start=kernel)
+    assert np.all(np.isfinite(raised.value.trained.last["params"]["output"]["kernel"]))
 
 
 def test_a_step_size_that_is_too_long_is_halved_until_it_fits() -> None:

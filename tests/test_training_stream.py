@@ -203,6 +203,12 @@ def test_many_validation_rows_are_scored_in_parts(monkeypatch: pytest.MonkeyPatc
     np.testing.assert_allclose(parts.history["validation"], whole.history["validation"], rtol=1e-6)
 
 
+def test_a_function_that_makes_a_generator_is_a_source() -> None:
+    made = train_stream(RECIPE, lambda: (block for block in BLOCKS), validation=WATCHED)
+    listed = train_stream(RECIPE, InOrder(BLOCKS), validation=WATCHED)
+    assert made.history == listed.history
+
+
 def test_a_share_of_blocks_is_held_out() -> None:
     fitted = train_stream(RECIPE, BLOCKS, validation=0.25, seed=1)
     (held,) = np.random.default_rng(1).permutation(4)[:1]

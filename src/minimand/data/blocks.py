@@ -8,7 +8,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
@@ -154,7 +154,8 @@ def as_blocks(source: Blocks | Iterable[Any]) -> Blocks:
     """Blocks as they are, or made of anything that gives (X, y) or (X, y, weight) again and again.
 
     What has a length and can be indexed, a list for one, is read in any order; anything else, in
-    its own. It is gone through once to learn how many rows there are.
+    its own: an object whose `__iter__` begins again, or the function that makes a generator. It is
+    gone through once to learn how many rows there are.
 
     Raises:
         ArgumentTypeError: it can be gone through only once, or holds something else.
@@ -165,14 +166,26 @@ def as_blocks(source: Blocks | Iterable[Any]) -> Blocks:
     return source if isinstance(source, Blocks) else _GivenBlocks(source)
 
 
+class _Made:
+    """What a function gives, made anew whenever it is gone through."""
+
+    def __init__(self, make: Callable[[], Iterable[Any]]):
+        self._make = make
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._make())
+
+
 class _GivenBlocks(Blocks):
     """What somebody gives block by block."""
 
     def __init__(self, source: Any):
+        if callable(source) and not hasattr(source, "__iter__"):
+            source = _Made(source)
         if isinstance(source, Iterator) or not hasattr(source, "__iter__"):
             raise ArgumentTypeError(
-                f"{type(source).__name__} cannot be gone through anew every epoch; give a list of "
-                f"(X, y) blocks or an object whose __iter__ begins again"
+                f"{type(source).__name__} cannot be gone through anew every epoch; give the "
+                f"function that makes it, or a list of (X, y) blocks"
             )
         self._source = source
         self.any_order = hasattr(source, "__len__") and hasattr(source, "__getitem__")

@@ -83,15 +83,16 @@ class NetworkEstimator(Estimator):
         from minimand.data.augmentation import Unchanged
         from minimand.training.recipe import Recipe, sensible_batch
 
-        batch = self.batch_size
+        rule, batch = self._component("optimizer"), self.batch_size
+        sensible = None if rule.whole_batches else sensible_batch(rows)
         return Recipe(
             self._architecture(outputs),
             loss,
-            self._component("optimizer"),
+            rule,
             self._component("penalty") or Unpenalised(),
             self._component("schedule") or Constant(),
             augmentation=self._component("augmentation") or Unchanged(),
-            batch_size=sensible_batch(rows) if isinstance(batch, str) else batch,
+            batch_size=sensible if isinstance(batch, str) else batch,
             epochs=self.max_iter,
             patience=self.n_iter_no_change,
         )

@@ -147,7 +147,7 @@ class Perceptrons(Candidate):
         """The update rule."""
         recipe = self._recipe(bench, self.settings(bench)[0])
         rule = type(recipe.optimizer).__name__
-        return rule, f"a network in batches of {recipe.batch_size}, stopped early"
+        return rule, f"a network in batches of {recipe.batch}, stopped early"
 
     def settings(self, bench: Bench) -> list[dict[str, Any]]:
         """Step sizes over the rule's range, each with penalties from weak to firm."""

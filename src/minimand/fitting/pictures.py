@@ -47,7 +47,7 @@ class ImageNetwork(Candidate):
         """The update rule."""
         recipe = self._recipe(bench)
         rule = type(recipe.optimizer).__name__
-        return rule, f"batches of {recipe.batch_size}, up to {recipe.epochs} epochs, the best kept"
+        return rule, f"batches of {recipe.batch}, up to {recipe.epochs} epochs, the best kept"
 
     def settings(self, bench: Bench) -> list[dict[str, Any]]:
         """One only: each costs a whole training."""

@@ -213,14 +213,14 @@ class FromKeras(Adapted):
     """
 
     library = "Keras model"
+    precise = False
 
     def __init__(self, model: Any):
         _check_keras(model)
-        self._kinds = [_is_seed(variable) for variable in model.non_trainable_variables]
-        self._held = (
-            list(model.trainable_variables),
-            [v for v in model.non_trainable_variables if not _is_seed(v)],
-        )
+        others = model.non_trainable_variables
+        self._kinds = [variable.name == "seed_generator_state" for variable in others]
+        kept = [value for value, seed in zip(others, self._kinds, strict=True) if not seed]
+        self._held = (list(model.trainable_variables), kept)
         self._paths = [[tuple(v.path.split("/")) for v in held] for held in self._held]
         for path in {p for paths in self._paths for p in paths if paths.count(p) > 1}:
             raise ArgumentError(
@@ -245,7 +245,8 @@ class FromKeras(Adapted):
         trained = _picked(params, self._paths[0])
         scores, others = self.model.stateless_call(trained, others, x, **self._given(key, train))
         kept = [value for value, seed in zip(others, self._kinds, strict=True) if not seed]
-        return _matrix(scores), nested(dict(zip(self._paths[1], kept, strict=True)))
+        state = nested(dict(zip(self._paths[1], kept, strict=True)))
+        return _matrix(scores).astype("float32"), state
 
     def module(self, params: Tree, state: Tree) -> Any:
         """The very model that was given: its variables take these values."""
@@ -361,10 +362,6 @@ def _check_keras(model: Any) -> None:
             "the Keras model has regularisers of its own, which training here would not see; give "
             "the recipe a penalty instead"
         )
-
-
-def _is_seed(variable: Any) -> bool:
-    return bool(variable.name == "seed_generator_state")
 
 
 def _matrix(scores: Array) -> Array:

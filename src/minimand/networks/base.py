@@ -25,6 +25,8 @@ class Network(Component):
     outputs: int | None
     tokens: ClassVar[bool] = False
     """Whether the inputs are whole numbers that stand for symbols."""
+    precise: ClassVar[bool] = True
+    """Whether it computes in the precision of what it is given."""
     codes: tuple[int, ...] = ()
     """The columns that hold codes of categories, which nobody should standardise."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from minimand.component import Component
 from minimand.errors import ArgumentError
@@ -17,6 +17,8 @@ class Optimizer(Component):
 
     kind = "optimizer"
     learning_rate: float
+    hides: ClassVar[bool] = False
+    """Whether it makes finite updates of an infinite gradient by itself."""
 
     def transform(self) -> optax.GradientTransformation:
         """The rule as an Optax transformation: gradients in, updates to add out.
@@ -33,6 +35,17 @@ class Optimizer(Component):
     def evaluated(self, params: Any, state: Any) -> Any:
         """The parameters to judge and to keep, of those that are trained."""
         return params
+
+    @property
+    def whole_batches(self) -> bool:
+        """Whether a recipe that says no batch size gives it all rows at once."""
+        return False
+
+    @property
+    def hiding(self) -> bool:
+        """Whether a run must look at its gradients, because their infinities would not show."""
+        parts = (getattr(self, name) for name in self._hints)
+        return self.hides or any(isinstance(part, Optimizer) and part.hiding for part in parts)
 
     @property
     def divisible(self) -> bool:

@@ -25,6 +25,8 @@ class FromOptax(Optimizer):
     {'bias': -2.0}
     """
 
+    hides = True
+
     def __init__(self, transformation: optax.GradientTransformation):
         self.transformation = transformation
 

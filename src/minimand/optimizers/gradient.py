@@ -17,10 +17,7 @@ MOMENTA = Range(0.5, 0.99)
 
 @component
 class GradientDescent(Optimizer):
-    """Batch gradient descent: `SGD` by name and step size for batches that hold every row.
-
-    The rule is that of `SGD`; the recipe's `batch_size` decides how many rows a gradient sees, and
-    any number from the count of the training rows upwards makes one step an epoch.
+    """Batch gradient descent: each step sees every row, unless a recipe says a `batch_size`.
 
     >>> GradientDescent().learning_rate
     0.5
@@ -39,6 +36,11 @@ class GradientDescent(Optimizer):
         import optax
 
         return optax.sgd(self.learning_rate)
+
+    @property
+    def whole_batches(self) -> bool:
+        """Yes."""
+        return True
 
 
 @component
@@ -122,6 +124,7 @@ class Lion(Optimizer):
     beta1: DecayRate = 0.9
     beta2: DecayRate = 0.99
     weight_decay: NonNegative = 0.01
+    hides = True
     card = Card(
         formula="θ ← θ - η (sign(β₁ m + (1-β₁) g) + λ θ);  m ← β₂ m + (1-β₂) g",
         source="Chen et al. (2023), Symbolic discovery of optimization algorithms, program 1",

@@ -67,7 +67,8 @@ class Sophia(Optimizer):
 class Muon(Optimizer):
     """Momentum made orthogonal, so that every direction of a matrix is learnt at one speed.
 
-    Kernels that are matrices follow it; `rest` is the rule of every other array.
+    Kernels that are matrices follow it; `rest` is the rule of every other array: biases, scales of
+    norms, embeddings.
 
     Raises:
         ArgumentError: `rest` acts on all parameters together.

@@ -67,6 +67,11 @@ class Wrapper(Optimizer):
         return self.optimizer.evaluated(params, state[1])
 
     @property
+    def whole_batches(self) -> bool:
+        """Whether the rule inside takes all rows at once."""
+        return self.optimizer.whole_batches
+
+    @property
     def divisible(self) -> bool:
         """Whether neither this nor the rule inside needs all the parameters."""
         own = type(self).gradient, type(self).evaluated

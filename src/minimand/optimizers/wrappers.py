@@ -29,6 +29,7 @@ class ClipByValue(Wrapper):
 
     optimizer: Optimizer = Adam()
     limit: Positive = 1.0
+    hides = True
     card = Card(
         formula="g ← min(max(g, -c), c)",
         source="Mikolov (2012), Statistical language models based on neural networks, thesis",

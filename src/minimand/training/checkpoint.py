@@ -25,13 +25,12 @@ import jax
 import numpy as np
 
 from minimand.arrays import Array
-from minimand.errors import FileError
+from minimand.errors import ArgumentError, FileError
 from minimand.files import refusal, sweep, write_file
 from minimand.training.recipe import Recipe
 
 FORMAT = 3
 PATTERN = "step-*.safetensors"
-KEPT = 2
 BLANK = b"0" * 32
 """What stands for the checksum while it is taken."""
 
@@ -53,7 +52,7 @@ class NoCheckpoints:
 class Checkpoints(NoCheckpoints):
     """The checkpoints of one run in a folder, one every `every` seconds and one at the end.
 
-    The newest two stay, and none of steps behind which the run has gone back; each holds the
+    The newest `keep` stay, and none of steps behind which the run has gone back; each holds the
     parameters of the best epoch so far too. A save that fails, on a full disk say, is told on the
     error stream and the run goes on: what was saved before is left as it was, and the last state is
     tried again at the end.
@@ -62,8 +61,10 @@ class Checkpoints(NoCheckpoints):
         FileError: nothing can be written there, or it holds checkpoints and `resume` is false.
     """
 
-    def __init__(self, folder: Path | str, run: str, every: float, resume: bool):
-        self.folder, self.run, self.every = Path(folder), run, every
+    def __init__(self, folder: Path | str, run: str, every: float, keep: int, resume: bool):
+        if keep < 1:
+            raise ArgumentError(f"keep is {keep}; at least the newest checkpoint must stay")
+        self.folder, self.run, self.every, self.keep = Path(folder), run, every, keep
         self._writer: threading.Thread | None = None
         self._tried, self._step = time.monotonic(), -1
         try:
@@ -145,7 +146,7 @@ class Checkpoints(NoCheckpoints):
             self._step = step
             there = sorted(self.folder.glob(PATTERN))
             place = there.index(path) + 1
-            for old in there[: max(place - KEPT, 0)] + there[place:]:
+            for old in there[: max(place - self.keep, 0)] + there[place:]:
                 with suppress(OSError):
                     old.unlink()
         except Exception as error:

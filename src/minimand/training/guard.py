@@ -32,7 +32,7 @@ def culprit(
     member, state = jax.tree.map(lambda leaf: leaf[0], (members, state))
     recipe = member.recipe
     key = jax.random.fold_in(randomness.key(member.seed), epoch)
-    batches = shuffled(member.train, recipe.batch_size, key, count)
+    batches = shuffled(member.train, recipe.batch, key, count)
     rows = jax.tree.map(lambda cut: cut[number], batches)
     key = jax.random.fold_in(key, number)
     used = np.asarray(rows.weight) > 0

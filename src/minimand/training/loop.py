@@ -46,6 +46,7 @@ def train(
     progress: bool | None = None,
     checkpoints: str | Path | None = None,
     every: float = 30.0,
+    keep: int = 2,
     resume: bool = False,
     start: Trained | Tree | None = None,
     listeners: Sequence[Listener] = (),
@@ -65,6 +66,7 @@ def train(
         progress: show a progress bar; None shows it on a terminal.
         checkpoints: a folder for checkpoints.
         every: seconds between two checkpoints; the last one is written at the end.
+        keep: how many checkpoints stay, the newest; each holds the best parameters so far too.
         resume: go on from the newest checkpoint, if there is one, to the same bits.
         start: go on from the last step of an earlier run of such a recipe, on these data; or
             begin from these parameters, nested by layer like `Trained.params`. What they leave out
@@ -101,6 +103,7 @@ def train(
         progress=progress,
         checkpoints=checkpoints,
         every=every,
+        keep=keep,
         resume=resume,
         starts=[start] if start else (),
         listeners=listeners,
@@ -124,6 +127,7 @@ def train_members(
     progress: bool | None = None,
     checkpoints: str | Path | None = None,
     every: float = 30.0,
+    keep: int = 2,
     resume: bool = False,
     starts: Sequence[Trained | Tree] = (),
     listeners: Sequence[Listener] = (),
@@ -145,7 +149,7 @@ def train_members(
         saved = NoCheckpoints()
         if checkpoints is not None:
             own = identity(recipes, seeds, rows.data)
-            saved = Checkpoints(checkpoints, own, every, resume)
+            saved = Checkpoints(checkpoints, own, every, keep, resume)
         return run(
             rows,
             recipes,
@@ -207,7 +211,8 @@ def run(
             if halves:
                 wanted = min(wanted, done - done % steps + steps)
             chunk_begun, ahead = time.perf_counter(), rows.reach(done, wanted)
-            before, state = state, rows.advance(state, done, ahead)
+            before = state  # and no older one
+            state = rows.advance(before, done, ahead)
             if len(recipes) == 1 and _broken(state):
                 rate = np.asarray(before.rate)
                 if good is not None and rate[0] > 0.5**HALVINGS:
@@ -235,7 +240,7 @@ def run(
             for listener in (draw, *listeners):
                 listener(event)
             share = (now - chunk_begun) / min(len(recipes), LONGER)
-            done, chunk = ahead, next_chunk(ahead - done, steps, share)
+            done, chunk = ahead, next_chunk(ahead - done, steps, rows.rows, share)
             budget.taken = done
         saved.close(done, (state, good))
         if done % steps and not finding:

@@ -40,7 +40,9 @@ from minimand.training.result import Trained
 from minimand.training.sharding import everywhere
 
 CHUNK_SECONDS = 0.5
-PARTS = 16
+ROW_SECONDS = 3e-7
+"""The same for each row of many: ten times what it takes to draw the order of an epoch anew."""
+
 GROWTH = 32
 
 
@@ -166,13 +168,14 @@ def results(
     ]
 
 
-def next_chunk(chunk: int, steps: int, seconds: float) -> int:
-    """About half a second of steps, in whole epochs if it is more than one.
+def next_chunk(chunk: int, steps: int, rows: int, seconds: float) -> int:
+    """About half a second of steps, in whole epochs of `rows` rows if it is more than one.
 
-    A part of an epoch is not small, since the order of the whole epoch is drawn for each.
+    It is longer for many rows, since the order of a whole epoch is drawn for each part of it.
     """
-    wanted = min(GROWTH * chunk, round(chunk * CHUNK_SECONDS / max(seconds, 1e-9)))
-    return max(-(-steps // PARTS), wanted) if wanted < steps else wanted - wanted % steps
+    enough = max(CHUNK_SECONDS, ROW_SECONDS * rows)
+    wanted = max(1, min(GROWTH * chunk, round(chunk * enough / max(seconds, 1e-9))))
+    return wanted if wanted < steps else wanted - wanted % steps
 
 
 def cores() -> int:

@@ -69,7 +69,8 @@ class Population:
         while done < last and self.alive.any() and not budget.spent():
             begun, ahead = time.perf_counter(), min(last, done + chunk)
             self._state = self._rows.advance(self._state, done, ahead)
-            chunk = max(steps, next_chunk(ahead - done, steps, time.perf_counter() - begun))
+            spent = time.perf_counter() - begun
+            chunk = max(steps, next_chunk(ahead - done, steps, self._rows.rows, spent))
             done = ahead
         self.epoch = done // steps
 

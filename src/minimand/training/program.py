@@ -122,7 +122,7 @@ def scores(recipe: Recipe, params: Tree, network: Tree, X: Array) -> Array:
 def steps_in_epoch(members: Member) -> int:
     """How many batches the rows of every member make."""
     rows: int = members.train.index.shape[-1]
-    return -(-rows // min(int(members.recipe.batch_size), rows))
+    return -(-rows // min(members.recipe.batch, rows))
 
 
 def _start(member: Member, X: Array, bias: Array) -> State:
@@ -167,7 +167,7 @@ def take_steps(
 ) -> State:
     """The batches `first` to `last` of an epoch, each mapped over the members."""
     order = _mapped(shuffled, members, in_axes=(0, None, 0, None))
-    batches = order(members.train, members.recipe.batch_size, key, count)
+    batches = order(members.train, members.recipe.batch, key, count)
     guarded = len(members.seed) == 1 or members.recipe.on_non_finite == "skip"
     one = partial(_update, guarded=guarded, careful=careful)
     update = _mapped(one, members, in_axes=(0, None, None, 0, 0, 0, None))
@@ -224,7 +224,7 @@ def _update(
 
     finite = jnp.isfinite(loss[0])
     skips = recipe.on_non_finite == "skip"
-    if careful or skips:
+    if careful or skips or recipe.optimizer.hiding:
         finite &= all_finite(gradient)
     if careful:
         finite &= all_finite(taken()[:2])

@@ -10,7 +10,7 @@ import optax
 from minimand.component import Component, Count, NonNegative, component
 from minimand.constraints import Constraint, Unconstrained
 from minimand.data.augmentation import Augmentation, Unchanged
-from minimand.errors import ArgumentTypeError
+from minimand.errors import ArgumentError, ArgumentTypeError
 from minimand.losses import Loss
 from minimand.metrics import Metric
 from minimand.networks import Network, adapt
@@ -19,6 +19,9 @@ from minimand.optimizers.foreign import FromOptax
 from minimand.penalties import Penalty, Unpenalised
 from minimand.schedules import Constant, Schedule
 from minimand.training.watching import check_metric
+
+BATCH, EVERY_ROW = 32, 2**31 - 1
+"""The size of a batch that nobody has chosen, and one that no data exceed."""
 
 
 @component
@@ -31,6 +34,7 @@ class Recipe(Component):
     last parameters. A `metric` of the validation rows is watched instead of their loss. A run that
     reaches the `goal` ends there.
 
+    A batch has 32 rows by default, or every row where the optimiser is `GradientDescent`.
     `precision` is that of the forward and backward pass; parameters and sums stay in float32. When
     a loss or gradient is not finite, the run ends ("stop"), passes over that batch ("skip"), or
     goes back to the end of the epoch whose training loss was lowest, with half the step size
@@ -41,11 +45,12 @@ class Recipe(Component):
 
     >>> from minimand.networks import MLP
     >>> from minimand.losses import CrossEntropy
-    >>> Recipe(MLP(hidden=(128,), outputs=10), CrossEntropy(), epochs=20).batch_size
+    >>> Recipe(MLP(hidden=(128,), outputs=10), CrossEntropy(), epochs=20).batch
     32
 
     Raises:
-        ArgumentError: a loss that has no slope to follow, such as `ZeroOne`.
+        ArgumentError: a loss that has no slope to follow, such as `ZeroOne`; a precision that the
+            network does not heed.
     """
 
     kind = "recipe"
@@ -56,7 +61,7 @@ class Recipe(Component):
     schedule: Schedule = Constant()
     constraint: Constraint = Unconstrained()
     augmentation: Augmentation = Unchanged()
-    batch_size: Count = 32
+    batch_size: Count | None = None
     epochs: Count = 100
     patience: Count = 10
     min_delta: NonNegative = 0.0
@@ -74,6 +79,11 @@ class Recipe(Component):
             object.__setattr__(self, "optimizer", FromOptax(self.optimizer))
         super().__post_init__()
         self.loss.check_minimisable()
+        if self.precision != "float32" and not self.network.precise:
+            raise ArgumentError(
+                f"{self.network} computes by a dtype policy of its own; leave precision at "
+                f"'float32' and make the model under that policy, such as 'mixed_{self.precision}'"
+            )
         if self.metric is not None:
             if not isinstance(self.metric, Metric):
                 raise ArgumentTypeError(
@@ -81,6 +91,11 @@ class Recipe(Component):
                     f"or a class of your own derived from minimand.metrics.Metric"
                 )
             check_metric(self.metric, self.loss)
+
+    @property
+    def batch(self) -> int:
+        """How many rows a batch has at most."""
+        return int(self.batch_size or (EVERY_ROW if self.optimizer.whole_batches else BATCH))
 
     @property
     def rising(self) -> bool:

@@ -63,6 +63,7 @@ def train_stream(
     progress: bool | None = None,
     checkpoints: str | Path | None = None,
     every: float = 30.0,
+    keep: int = 2,
     resume: bool = False,
     start: Trained | Tree | None = None,
     listeners: Sequence[Listener] = (),
@@ -76,8 +77,8 @@ def train_stream(
 
     Args:
         recipe: what to train and how.
-        source: `ParquetBlocks`, a list of (X, y) or (X, y, weight), or anything that gives such
-            blocks whenever it is gone through.
+        source: `ParquetBlocks`, a list of (X, y) or (X, y, weight), anything that gives such blocks
+            whenever it is gone through, or a function that makes a generator of them.
         validation: the share of blocks, drawn with the seed, that early stopping watches (0 turns
             it off), or other blocks to watch, such as [(X, y)].
         seed: decides the initial parameters, the order of the rows and the validation part.
@@ -86,6 +87,7 @@ def train_stream(
         progress: show a progress bar; None shows it on a terminal.
         checkpoints: a folder for checkpoints.
         every: seconds between two checkpoints; the last one is written at the end.
+        keep: how many checkpoints stay, the newest; each holds the best parameters so far too.
         resume: go on from the newest checkpoint, if there is one, to the same bits.
         start: go on from the last step of an earlier run of such a recipe, or begin from these
             parameters, nested by layer like `Trained.params`; what they leave out starts fresh.
@@ -106,15 +108,15 @@ def train_stream(
     """
     check_seeds([seed])
     train, watched = _split(as_blocks(source), validation, seed)
-    if recipe.batch_size > train.sizes.max() and len(train.sizes) > 1:
+    if recipe.batch > train.sizes.max() and len(train.sizes) > 1:
         raise ArgumentError(
-            f"batch_size is {recipe.batch_size}, but no batch spans two blocks and the largest has "
+            f"batch_size is {recipe.batch}, but no batch spans two blocks and the largest has "
             f"{train.sizes.max()} rows; make the blocks larger, or the batches smaller"
         )
     saved = NoCheckpoints()
     if checkpoints is not None:
         own = identity([recipe], [seed], [part.said() for part in (train, watched)])
-        saved = Checkpoints(checkpoints, own, every, resume)
+        saved = Checkpoints(checkpoints, own, every, keep, resume)
     with (
         on_devices(devices),
         single_precision(),
@@ -178,7 +180,7 @@ class Streamed:
 
     def __init__(self, recipe: Recipe, seed: int, train: Part, watched: Part):
         self._recipe, self._seed, self._train, self._watched = recipe, seed, train, watched
-        self._steps = -(-train.sizes // min(int(recipe.batch_size), int(train.sizes.max())))
+        self._steps = -(-train.sizes // min(recipe.batch, int(train.sizes.max())))
         self.steps, self.rows = int(self._steps.sum()), int(train.sizes.sum())
         nothing = Fold(np.arange(0), np.arange(0))
         self._members = stacked([recipe], [nothing], [seed], np.ones(1))

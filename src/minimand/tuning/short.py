@@ -21,8 +21,8 @@ def first_steps(recipe: Recipe, fold: Fold, steps: int, seed: int) -> tuple[Reci
     if steps < 1:
         raise ArgumentError(f"a short run needs at least 1 step; got {steps}")
     check_seeds([seed])
-    train = np.random.default_rng(seed).permutation(fold.train)[: steps * recipe.batch_size]
-    epochs = -(-steps // max(1, -(-len(train) // recipe.batch_size)))
+    train = np.random.default_rng(seed).permutation(fold.train)[: steps * recipe.batch]
+    epochs = -(-steps // max(1, -(-len(train) // recipe.batch)))
     short = replace(recipe, epochs=epochs, patience=epochs, metric=None, goal=None)
     return short, Fold(np.sort(train), fold.test)
 
