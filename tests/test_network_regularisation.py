@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from minimand.errors import ArgumentError, UnknownNameError
-from minimand.networks import MLP, Linear, Network
+from minimand.networks import MLP, Linear, Network, ResNet, ResNet9
 
 KEY = jax.random.key(0)
 rng = np.random.default_rng(0)
@@ -175,3 +175,24 @@ def test_hidden_layers_report_what_they_put_out() -> None:
     np.testing.assert_array_equal(score, again)
     params, state = Linear().init(KEY, X)
     assert Linear().observed(params, state, X, key=KEY, train=True)[2] == {}
+
+
+@pytest.mark.parametrize(
+    ("network", "last", "pooled", "shapes"),
+    [
+        (ResNet(depth=8, channels=2), ("blocks", "block2"), np.mean, [2, 2, 4, 8]),
+        (ResNet9(channels=2), ("blocks", "layer3"), np.max, [2, 4, 8, 16, 4, 16]),
+    ],
+    ids=str,
+)
+def test_residual_networks_report_what_their_blocks_put_out(
+    network: Network, last: tuple[str, str], pooled: Any, shapes: list[int]
+) -> None:
+    images = np.random.default_rng(1).normal(size=(3, 8, 8)).astype(np.float32)
+    params, state = network.init(KEY, images)
+    score, _, seen = network.observed(params, state, images, key=KEY, train=False)
+    assert sorted(leaf.shape[-1] for leaf in jax.tree.leaves(seen)) == sorted(shapes)
+    end = pooled(np.asarray(seen[last[0]][last[1]]["activity"]), axis=(1, 2))
+    expected = end @ params["output"]["kernel"] + params["output"]["bias"]
+    np.testing.assert_allclose(score, expected, rtol=1e-5, atol=1e-6)
+    assert all(np.all(np.asarray(leaf) >= 0) for leaf in jax.tree.leaves(seen))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from minimand.optimizers import SAM, SGD, Accumulate, Adam, Averaged, ClipByValu
 from minimand.penalties import L1
 from minimand.schedules import ReduceOnPlateau
 from minimand.training import Recipe, Trained, train, train_members
-from minimand.training.progress import Event
+from minimand.training.progress import Event, progress_bar
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(96, 4)).astype(np.float32)
@@ -262,6 +263,18 @@ def test_listeners_hear_a_metric_as_it_is_and_time_since_the_run_was_resumed(
 def test_a_goal_needs_rows_to_reach_it_on() -> None:
     with pytest.raises(ArgumentError, match="no validation rows to reach it on"):
         train(replace(LINE, goal=0.1), X, Y, validation=0)
+
+
+@pytest.mark.timed
+def test_the_bar_costs_less_than_a_hundredth_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is drawn twice a second, so that 5 ms of a processor would be a hundredth."""
+    lines = [(7, 0.25, 0.5)]
+    with progress_bar(True) as draw:
+        begun = time.process_time()
+        for step in range(200):
+            draw(Event(step, 10**4, step // 10, 1000, 0, step / 2, 3e5, 1, lines))
+        assert (time.process_time() - begun) / 200 < 0.005
+    assert "validation 0.5" in capsys.readouterr().err
 
 
 def test_a_metric_that_is_a_function_is_refused() -> None:

@@ -10,6 +10,7 @@ from flax import nnx
 
 from minimand.arrays import Array
 from minimand.component import Card, Count, component
+from minimand.constraints import ACTIVITY
 from minimand.errors import ArgumentError, ShapeError
 from minimand.networks.base import LayeredNetwork, Tree
 from minimand.networks.convolution import Convolution, image_shape, max_pooled, with_channels
@@ -64,11 +65,14 @@ class _Residual(nnx.Module):
         self.output = nnx.Linear(channels[-1], outputs, rngs=rngs)
         self.activation = activation
 
-    def __call__(self, x: Array, train: bool) -> Array:
+    def __call__(self, x: Array, train: bool) -> tuple[Array, Tree]:
+        """(scores, activities)."""
         x = ACTIVATIONS[self.activation](self.first(x, train))
-        for block in self.blocks.values():
+        first, blocks = {ACTIVITY: x}, {}
+        for name, block in self.blocks.items():
             x = block(x, train)
-        return self.output(jnp.mean(x, axis=(1, 2)))
+            blocks[name] = {ACTIVITY: x}
+        return self.output(jnp.mean(x, axis=(1, 2))), {"first": first, "blocks": blocks}
 
 
 @component
@@ -113,8 +117,9 @@ class ResNet(LayeredNetwork):
         return _Residual((colours, self.channels, *sizes), self.outputs, rngs, self.activation)
 
     def run(self, module: Any, x: Array, *, key: Array, train: bool) -> tuple[Array, Tree]:
-        """(scores, no activities)."""
-        return module(with_channels(x), train), {}
+        """(scores, activities of all layers but the output)."""
+        scores: tuple[Array, Tree] = module(with_channels(x), train)
+        return scores
 
 
 class _Residual9(nnx.Module):
@@ -134,12 +139,17 @@ class _Residual9(nnx.Module):
         self.output = nnx.Linear(channels[-1], outputs, rngs=rngs)
         self.activation = activation
 
-    def __call__(self, x: Array, train: bool) -> Array:
+    def __call__(self, x: Array, train: bool) -> tuple[Array, Tree]:
+        """(scores, activities)."""
+        filters, blocks = {}, {}
         for i, (name, layer) in enumerate(self.filters.items()):
             x = ACTIVATIONS[self.activation](layer(x, train))
             x = max_pooled(x, 2) if i else x
-            x = self.blocks[name](x, train) if name in self.blocks else x
-        return self.output(jnp.max(x, axis=(1, 2)))
+            filters[name] = {ACTIVITY: x}
+            if name in self.blocks:
+                x = self.blocks[name](x, train)
+                blocks[name] = {ACTIVITY: x}
+        return self.output(jnp.max(x, axis=(1, 2))), {"filters": filters, "blocks": blocks}
 
 
 @component
@@ -175,5 +185,6 @@ class ResNet9(LayeredNetwork):
         return _Residual9(colours, self.channels, self.outputs, rngs, self.activation)
 
     def run(self, module: Any, x: Array, *, key: Array, train: bool) -> tuple[Array, Tree]:
-        """(scores, no activities)."""
-        return module(with_channels(x), train), {}
+        """(scores, activities of all layers but the output)."""
+        scores: tuple[Array, Tree] = module(with_channels(x), train)
+        return scores
