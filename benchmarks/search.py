@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -52,8 +53,8 @@ def data() -> tuple[np.ndarray, np.ndarray, Folds]:
     return (X / 16).astype(np.float32), y.astype(np.int64), list(folds)
 
 
-def minimand(chosen: Sequence[Setting]) -> np.ndarray:
-    """All of it as members of one program."""
+def minimand(chosen: Sequence[Setting], width: int = 1) -> np.ndarray:
+    """All of it as members of one program, so many side by side on a core."""
     from minimand.data.splits import Fold
     from minimand.losses import CrossEntropy
     from minimand.metrics import Accuracy
@@ -71,7 +72,9 @@ def minimand(chosen: Sequence[Setting]) -> np.ndarray:
         epochs=EPOCHS,
     )
     splits = [Fold(train, test) for train, test in folds]
-    validated = CrossValidation(recipe, X, y, splits, Accuracy(), validation=0.0, jobs=CORES)
+    validated = CrossValidation(
+        recipe, X, y, splits, Accuracy(), validation=0.0, jobs=CORES, width=width
+    )
     begun = time.perf_counter()
     scores = validated(
         [
@@ -213,6 +216,7 @@ def done(begun: float, scores: Any, folds_first: bool = False) -> np.ndarray:
 
 ENGINES: dict[str, Callable[[Sequence[Setting]], np.ndarray]] = {
     "minimand": minimand,
+    "minimand, width 8": partial(minimand, width=8),
     "GridSearchCV(MLPClassifier)": scikit_learn,
     "Optuna, PyTorch": optuna,
     "Ray Tune, PyTorch": ray,

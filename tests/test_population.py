@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,7 +14,7 @@ from minimand.errors import ArgumentError, ShapeError
 from minimand.losses import Squared
 from minimand.networks import MLP
 from minimand.optimizers import SGD, Adam
-from minimand.training import Population, Recipe, Trained, train_members
+from minimand.training import Population, Recipe, Trained, members, train_members
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(90, 3))
@@ -46,6 +47,54 @@ def test_members_equal_runs_alone_to_the_bit_on_any_number_of_cores(jobs: int) -
     for k, fitted in enumerate(together):
         (alone,) = train_members(RECIPES[k : k + 1], X, Y, WATCHED[k : k + 1], SEEDS[k : k + 1])
         assert_same(fitted, alone)
+
+
+@pytest.mark.parametrize("width", [2, 8])
+def test_members_side_by_side_equal_runs_alone_but_for_rounding(width: int) -> None:
+    """After 60 steps, whatever the hand is filled up with."""
+    recipes = [replace(recipe, epochs=15) for recipe in RECIPES]
+    together = train_members(recipes, X, Y, WATCHED, SEEDS, jobs=2, width=width)
+    for k, fitted in enumerate(together):
+        (alone,) = train_members(recipes[k : k + 1], X, Y, WATCHED[k : k + 1], SEEDS[k : k + 1])
+        np.testing.assert_allclose(fitted.history["train"], alone.history["train"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("width", [1, 4])
+def test_a_member_that_goes_to_nan_side_by_side_touches_no_other(width: int) -> None:
+    """The same places with a healthy one in the place of the one whose learning rate is 1e6."""
+    plain = replace(BASE, network=MLP(hidden=(8,)))
+    first, second = (
+        train_members(
+            [replace(plain, optimizer=SGD(learning_rate=r)) for r in (1e-3, 1e-2, rate, 3e-2)],
+            X,
+            Y,
+            FOLDS[:1] * 4,
+            [0] * 4,
+            jobs=1,
+            width=width,
+        )
+        for rate in (1e6, 1e-3)
+    )
+    assert not first[2].finite and second[2].finite
+    for k in (0, 1, 3):
+        assert_same(first[k], second[k])
+
+
+def test_as_many_run_side_by_side_as_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, tried = members.advance, []
+
+    def small(group: Any, *arguments: Any) -> Any:
+        tried.append(len(group.seed))
+        if len(group.seed) > 2:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+        return whole(group, *arguments)
+
+    expected = train_members(RECIPES, X, Y, WATCHED, SEEDS, jobs=1, width=2)
+    monkeypatch.setattr(members, "advance", small)
+    found = train_members(RECIPES, X, Y, WATCHED, SEEDS, jobs=1, width=5)
+    assert sorted({*tried}) == [2, 8]
+    for one, other in zip(found, expected, strict=True):
+        assert_same(one, other)
 
 
 def test_a_member_that_goes_to_nan_leaves_the_others_bits_alone() -> None:

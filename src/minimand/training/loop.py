@@ -123,6 +123,7 @@ def train_members(
     weight: Array | None = None,
     devices: int = 1,
     jobs: int | None = None,
+    width: int | None = None,
     budget: Budget | None = None,
     progress: bool | None = None,
     checkpoints: str | Path | None = None,
@@ -135,8 +136,11 @@ def train_members(
     """Train K recipes of one structure as one program: member k has recipe, fold and seed k.
 
     A fold's `train` rows are descended on and its `test` rows are watched for early stopping. A
-    member whose loss stops being finite ends by itself and says so in its status. On a CPU `jobs`
-    members run at a time, as many as there are cores by default.
+    member whose loss stops being finite ends by itself and says so in its status. On a CPU they are
+    dealt out to `jobs` threads, one for each core by default. Each runs `width` members side by
+    side: 1 by default, and then each gives the bits that it would give alone. A width of 8 takes a
+    sixth of the time off small perceptrons, and is equal but for rounding. Accelerators run as many
+    side by side as their memory holds.
     """
     for recipe, fold in zip(recipes, folds, strict=False):
         if recipe.goal is not None and not len(fold.test):
@@ -145,7 +149,7 @@ def train_members(
                 f"some aside, or leave the goal out"
             )
     with on_devices(devices):
-        rows = InMemory(recipes, X, y, folds, seeds, weight, jobs)
+        rows = InMemory(recipes, X, y, folds, seeds, weight, jobs, width)
         saved = NoCheckpoints()
         if checkpoints is not None:
             own = identity(recipes, seeds, rows.data)

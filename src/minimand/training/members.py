@@ -7,7 +7,7 @@ one that has ended costs nothing. An accelerator runs all of its members side by
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -47,7 +47,10 @@ GROWTH = 32
 
 
 class InMemory:
-    """Members and the rows that they share; `jobs` of them run at a time on a CPU."""
+    """Members and the rows that they share, in `jobs` hands on a CPU, `width` of a hand at a time.
+
+    By default a width of 1 on a CPU and as many as an accelerator's memory holds.
+    """
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class InMemory:
         seeds: Sequence[int],
         weight: Array | None = None,
         jobs: int | None = None,
+        width: int | None = None,
     ):
         check_members(recipes, folds, seeds)
         X, y, weight = checked_rows(recipes[0], X, y, weight)
@@ -70,6 +74,7 @@ class InMemory:
         self.steps = steps_in_epoch(self.members)
         self.rows = int(self.members.train.index.size)
         self._places = _places(len(recipes), jobs)
+        self._width = width or (1 if jax.default_backend() == "cpu" else len(recipes))
         self._rows = [[jax.device_put(values, to) for values in (X, y)] for to in self._places]
 
     def begin(self) -> State:
@@ -83,10 +88,10 @@ class InMemory:
             return state
 
         with single_precision(), ThreadPoolExecutor(1) as other:
-            first = everyone if self._together else _groups(everyone)[0]
+            first = everyone if self._together else next(_groups(everyone, self._width))
             if not everywhere() and _is_new((self._of(first), X, y)):
                 other.submit(self._compile, first)
-            state = begun(everyone) if self._together else _in_turn(everyone, begun)
+            state = begun(everyone) if self._together else _in_turn(everyone, self._width, begun)
         check_decay(self.members.recipe, state.params)
         return state
 
@@ -154,7 +159,13 @@ class InMemory:
             return after
 
         with jax.default_device(self._places[worker]), single_precision():
-            return _in_turn(hand, went)
+            while True:
+                try:
+                    return _in_turn(hand, self._width, went)
+                except jax.errors.JaxRuntimeError as error:
+                    if self._width == 1 or "RESOURCE_EXHAUSTED" not in str(error):
+                        raise
+                    self._width = max(1, min(self._width, len(hand)) // 2)
 
 
 def results(
@@ -212,18 +223,21 @@ def _dealt(running: np.ndarray, workers: int) -> list[np.ndarray]:
     return [order[worker::workers] for worker in range(min(workers, len(order)))]
 
 
-def _groups(hand: np.ndarray) -> list[np.ndarray]:
-    """A hand in groups that run side by side: single members on a CPU, all of them elsewhere.
+def _groups(hand: np.ndarray, width: int) -> Iterator[np.ndarray]:
+    """A hand in groups that run side by side.
 
     To compile few sizes, those are filled up to a power of two with members that are there already.
     """
-    if jax.default_backend() == "cpu":
-        return list(hand[:, None])
-    return [np.resize(hand, 1 << (len(hand) - 1).bit_length())]
+    size = 1 << (min(width, len(hand)) - 1).bit_length()
+    for first in range(0, len(hand), size):
+        yield np.resize(hand[first : first + size], size)
 
 
-def _in_turn(hand: np.ndarray, work: Callable[[np.ndarray], State]) -> State:
+def _in_turn(hand: np.ndarray, width: int, work: Callable[[np.ndarray], State]) -> State:
     """What becomes of the members of a hand, one group after the other."""
-    done = [jax.tree.map(np.asarray, work(group)) for group in _groups(hand)]
-    together: State = jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(hand)], *done)
+    done, left = [], len(hand)
+    for group in _groups(hand, width):
+        done.append(jax.tree.map(lambda leaf, n=left: np.asarray(leaf)[:n], work(group)))
+        left -= len(group)
+    together: State = jax.tree.map(lambda *leaves: np.concatenate(leaves), *done)
     return together

@@ -31,7 +31,8 @@ class Population:
         folds: `train` rows to descend on, `test` rows to watch; one for each member.
         seeds: one for each member.
         weight: [n] weights of the rows.
-        jobs: how many members run at a time on a CPU; by default as many as there are cores.
+        jobs: how many threads they are dealt out to on a CPU; by default one for each core.
+        width: how many run side by side, as in `train_members`.
 
     >>> from minimand.losses import Squared
     >>> from minimand.networks import Linear
@@ -56,9 +57,10 @@ class Population:
         *,
         weight: Array | None = None,
         jobs: int | None = None,
+        width: int | None = None,
     ):
         self.recipes = list(recipes)
-        self._rows = InMemory(recipes, X, y, folds, seeds, weight, jobs)
+        self._rows = InMemory(recipes, X, y, folds, seeds, weight, jobs, width)
         self._state = self._rows.begin()
         self.epoch = 0
 

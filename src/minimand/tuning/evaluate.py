@@ -65,7 +65,8 @@ class CrossValidation:
         metric: judges; None: the mean loss of the rows, in the scale that is trained in.
         weight: [n] weights of the rows.
         validation: the share of the training rows to watch; 0: none, every epoch is run.
-        jobs: how many members train at a time on a CPU; by default as many as there are cores.
+        jobs: how many threads train on a CPU; by default one for each core.
+        width: how many members a thread trains side by side, as in `train_members`.
         pulse: hears about twice a second how many members are alive.
     """
 
@@ -77,6 +78,7 @@ class CrossValidation:
     weight: Array | None = None
     validation: float = 0.1
     jobs: int | None = None
+    width: int | None = None
     pulse: Pulse = unheard
 
     def __call__(
@@ -118,6 +120,7 @@ class CrossValidation:
             [seed for _, seed, _ in runs],
             weight=weight,
             jobs=self.jobs,
+            width=self.width,
             budget=Budget(),
             progress=False,
             listeners=[lambda event: self.pulse(event.alive)],
@@ -135,6 +138,7 @@ class CrossValidation:
             [seed] * len(places),
             weight=weight,
             jobs=self.jobs,
+            width=self.width,
         )
 
     def judged(self, trained: Trained, fold: int) -> float:

@@ -189,7 +189,7 @@ def tune(
         weight,
         validation,
         jobs if executor == "here" else 1,
-        told.pulse if executor == "here" else unheard,
+        pulse=told.pulse if executor == "here" else unheard,
     )
     with told:
         selected = search(study, validated, [told, *listeners])
