@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
 from collections.abc import Iterator
 
@@ -9,6 +11,28 @@ import pytest
 
 from minimand.component import _registry, catalogue
 from minimand.losses.custom import CustomLoss
+
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+"""Programs that run for a moment are not worth the seconds that make them faster."""
+
+
+def pytest_collection_finish() -> None:
+    """Libraries stay, so the garbage collector need not walk through them time and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
+@pytest.fixture
+def optimised() -> Iterator[None]:
+    """For tests whose programs run for longer than it takes to make them fast."""
+    import jax
+
+    name = "jax_disable_most_optimizations"
+    before = jax.config.read(name)
+    jax.config.update(name, False)
+    yield
+    jax.config.update(name, before)
 
 
 @pytest.fixture(autouse=True)
@@ -25,3 +49,4 @@ def _compiled_programs_are_dropped() -> Iterator[None]:
     yield
     if jax := sys.modules.get("jax"):
         jax.clear_caches()
+        gc.collect()
