@@ -31,6 +31,8 @@ CLASSIFIER = Recipe(MLP(hidden=(8,), outputs=3), CrossEntropy(), batch_size=16, 
 REGRESSOR = Recipe(MLP(hidden=(8,)), Squared(), batch_size=32, epochs=10)
 RATES = [{"optimizer.learning_rate": rate} for rate in (1e-3, 1e-2)]
 SPACE = {"optimizer.learning_rate": Float(1e-4, 1e-1, log=True)}
+FEW: dict[str, Any] = {"trials": 2, "cv": 3, "finalists": 2, "seeds": [1]}
+"""As many settings again as are tried, so that both are trained by the same program."""
 
 
 def pairs(splitter: object, X: np.ndarray, y: np.ndarray) -> list[Fold]:
@@ -75,7 +77,7 @@ def test_scores_of_numbers_are_in_the_unit_of_the_target() -> None:
 def test_settings_of_several_structures_keep_their_places() -> None:
     """Widths open other programs; each score is that of the setting alone."""
     validated = CrossValidation(CLASSIFIER, WINE, KINDS, WINE_FOLDS, Accuracy())
-    settings = [{"network.hidden": (width,)} for width in (2, 8, 2, 4)]
+    settings = [{"network.hidden": (width,)} for width in (2, 8, 2)]
     together = validated(settings)
     np.testing.assert_array_equal(together[0], together[2])
     for setting, scores in zip(settings, together, strict=True):
@@ -120,7 +122,7 @@ def test_settings_pruned_by_epochs_watch_what_whole_runs_watch() -> None:
 def test_without_a_space_the_cards_say_what_to_try() -> None:
     names = np.array(["setosa", "versicolor", "virginica"])
     X, y = load_iris(return_X_y=True)
-    found = tune(X, names[y], trials=12, cv=3, seeds=[1])
+    found = tune(X, names[y], trials=5, cv=3, finalists=5, seeds=[1])
     assert set(found.setting) >= {"optimizer.learning_rate", "penalty.strength"}
     assert found.metric == Accuracy()
     assert accuracy_score(names[y], found.predict(X)) > 0.93
@@ -129,7 +131,7 @@ def test_without_a_space_the_cards_say_what_to_try() -> None:
 
 
 def test_a_target_of_numbers_is_predicted_in_its_unit() -> None:
-    found = tune(SICK, PROGRESS, REGRESSOR, SPACE, trials=6, cv=3, seeds=[1])
+    found = tune(SICK, PROGRESS, REGRESSOR, SPACE, **FEW | {"trials": 5, "finalists": 5})
     assert root_mean_squared_error(PROGRESS, found.predict(SICK)) < PROGRESS.std()
     assert found.selected.score.mean == pytest.approx(57, abs=8)
 
@@ -160,13 +162,13 @@ def test_two_processes_prune_together(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_a_stored_study_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    options = {"cv": 3, "storage": tmp_path / "study.db", "seeds": [1]}
+    options = FEW | {"storage": tmp_path / "study.db"}
     tried = []
-    for trials in (4, 6):
-        found = tune(WINE, KINDS, CLASSIFIER, SPACE, trials=trials, **options)  # type: ignore[arg-type]
+    for trials in (2, 4):
+        found = tune(WINE, KINDS, CLASSIFIER, SPACE, **options | {"trials": trials})
         tried.append([(trial.setting, trial.started) for trial in found.study.trials])
-    assert tried[1][:4] == tried[0]
-    assert [len(those) for those in tried] == [4, 6]
+    assert tried[1][:2] == tried[0]
+    assert [len(those) for those in tried] == [2, 4]
 
 
 def test_a_spent_budget_still_chooses() -> None:
@@ -175,7 +177,7 @@ def test_a_spent_budget_still_chooses() -> None:
 
 
 def test_the_search_itself_is_scored_inside_outer_folds() -> None:
-    found = tune(WINE, KINDS, CLASSIFIER, SPACE, trials=4, cv=3, seeds=[1], nested_cv=2)
+    found = tune(WINE, KINDS, CLASSIFIER, SPACE, nested_cv=2, **FEW)
     assert found.nested is not None
     assert found.nested.scores.shape == (2,)
     assert found.nested.summary() in found.summary()
@@ -186,7 +188,9 @@ def test_choices_of_parts_are_searched_with_their_own_numbers() -> None:
         "optimizer": Choice(Adam(), SGD()),
         "optimizer.momentum": Float(0.1, 0.9).when("optimizer", SGD),
     }
-    found = tune(WINE, KINDS, CLASSIFIER, space, trials=6, cv=3, sampler="random", seeds=[1])
+    options = {"trials": 6, "cv": 2, "finalists": 1, "seeds": [1]}
+    found = tune(WINE, KINDS, CLASSIFIER, space, sampler="random", **options)  # type: ignore[arg-type]
+    assert {type(trial.setting["optimizer"]) for trial in found.study.trials} == {Adam, SGD}
     for trial in found.study.trials:
         momentum = "optimizer.momentum" in trial.setting
         assert momentum == isinstance(trial.setting["optimizer"], SGD)
@@ -217,7 +221,9 @@ def test_bad_questions_are_refused_in_a_sentence(
 def test_a_budget_spent_before_the_start_allows_one_batch() -> None:
     spent = Budget()
     spent.interrupted = True
-    found = tune(WINE, KINDS, CLASSIFIER, SPACE, trials=40, cv=2, budget=spent, seeds=[1])
+    quick = Recipe(Linear(outputs=3), CrossEntropy(), epochs=1)
+    options = {"trials": 40, "cv": 2, "finalists": 1, "seeds": [1]}
+    found = tune(WINE, KINDS, quick, SPACE, budget=spent, **options)  # type: ignore[arg-type]
     assert len(found.study.trials) == 16
 
 
