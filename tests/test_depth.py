@@ -40,10 +40,10 @@ def test_norms_are_those_of_the_gradient_by_hand() -> None:
 
 
 def test_gradients_vanish_in_a_deep_sigmoid_net_and_skip_connections_bring_them_through() -> None:
-    """A sigmoid's slope is at most 1/4, and 1/4 to the power of 9 is 4e-6."""
-    found = {one.kind: one for one in deep_networks(X, Y, depths=[10], width=8, epochs=1)}
+    """A sigmoid's slope is at most 1/4, and 1/4 to the power of 7 is 6e-5."""
+    found = {one.kind: one for one in deep_networks(X, Y, depths=[8], width=8, epochs=1)}
     assert list(found) == ["plain", "clipped", "batch norm", "residual"]
-    assert all(one.depth == 10 and len(one.start) == len(one.end) == 11 for one in found.values())
+    assert all(one.depth == 8 and len(one.start) == len(one.end) == 9 for one in found.values())
     assert found["plain"].start == found["clipped"].start
     assert found["plain"].start[0] < 1e-4 * found["residual"].start[0]
     assert found["plain"].start[0] < 1e-4 * found["plain"].start[-1]
@@ -52,7 +52,7 @@ def test_gradients_vanish_in_a_deep_sigmoid_net_and_skip_connections_bring_them_
 
 def test_gradients_explode_from_large_weights_and_the_run_says_so() -> None:
     plain, clipped, *_ = deep_networks(
-        X, Y, depths=[10], activation="relu", gain=6.0, width=8, epochs=2, learning_rate=1.0
+        X, Y, depths=[8], activation="leaky_relu", gain=10.0, width=8, epochs=2, learning_rate=1.0
     )
     assert plain.start[0] > 1e6
     assert "finite" in plain.status and "finite" not in clipped.status
