@@ -339,7 +339,7 @@ def test_a_convolutional_autoencoder_learns_to_rebuild() -> None:
         Reconstruction(),
         Adam(0.005),
         batch_size=50,
-        epochs=8,
+        epochs=16,
     )
     fitted = train(recipe, images, DIGITS[:600], validation=0)
     error = np.mean((fitted.scores(images) - DIGITS[:600]) ** 2)
