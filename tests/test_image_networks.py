@@ -31,8 +31,6 @@ KEY = jax.random.key(0)
     ("network", "parameters"),
     [
         (ResNet(depth=20, outputs=10), 0.27e6),
-        (ResNet(depth=32, outputs=10), 0.46e6),
-        (ResNet(depth=44, outputs=10), 0.66e6),
         (ResNet(depth=56, outputs=10), 0.85e6),
         (ResNet9(outputs=10), 6_573_120 + 10),
     ],
