@@ -11,7 +11,6 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from minimand import randomness
 from minimand.arrays import Array
 from minimand.data.scaling import mean_and_spread
 from minimand.data.splits import Fold
@@ -118,6 +117,8 @@ class RestrictedBoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMix
     @answers_in_kind
     def gibbs(self, v: Any) -> Array:
         """Visible units [n, p] after one Gibbs step from v [n, p]."""
+        from minimand import randomness
+
         key = randomness.key(check_random_state(self.random_state).randint(2**31 - 1))
         v = self._machine.gibbs(self.trained_.params, np.float32(self._seen(v)), key)
         return np.asarray(v, dtype=float) * on_host(self.spread_) + on_host(self.mean_)
