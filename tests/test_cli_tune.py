@@ -74,8 +74,11 @@ def test_a_table_is_searched_and_everything_written(minimand: Command, tmp_path:
     assert set(predicted["prediction"]) <= {"yes", "no"}
 
     again = tmp_path / "again"
-    status, _, _ = minimand("tune", table, *options, "--trials", 4, "--out", again)
+    options = (*options, "--trials", 4, "--width", "probe")
+    status, _, _ = minimand("tune", table, *options, "--out", again)
     assert status == 0
+    page = (again / "study.html").read_text(encoding="utf-8")
+    assert re.search(r"members side by side: \d+ \(a step of one took \S+ µs by 1, ", page)
     assert pl.read_csv(again / "trials.csv").head(2).equals(trials)
 
 
@@ -131,6 +134,7 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
         (["--target", "bought", "--folds", "1"], "folds"),
         (["--target", "bought", "--trials", "0"], "trials"),
         (["--target", "bought", "--jobs", "0"], "jobs"),
+        (["--target", "bought", "--width", "wide"], "or probe"),
         (["--target", "bought", "--storage", "mongodb://here"], "storage"),
     ],
 )

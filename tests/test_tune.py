@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes, load_iris, load_wine
@@ -20,8 +21,8 @@ from minimand.losses import CrossEntropy, Squared
 from minimand.metrics import RMSE, Accuracy
 from minimand.networks import MLP, Linear
 from minimand.optimizers import SGD, Adam
-from minimand.training import Recipe, train_members
-from minimand.tuning import Choice, Float, Int, tune
+from minimand.training import Recipe, members, train_members
+from minimand.tuning import Choice, Float, Int, probe_width, tune
 from minimand.tuning.evaluate import CrossValidation
 from minimand.tuning.space import applied
 
@@ -231,3 +232,39 @@ def test_when_nothing_trains_the_first_reason_is_told() -> None:
     broken = {"optimizer": Choice(SGD(learning_rate=1e30), SGD(learning_rate=1e35))}
     with pytest.raises(SolverError, match="none of 2 trials is done: 3 of 3 scores are NaN"):
         tune(SICK, PROGRESS, REGRESSOR, broken, trials=2, cv=3)
+
+
+def test_the_width_may_be_measured_and_is_told() -> None:
+    """Whatever is quickest here, the scores are those of members alone but for rounding."""
+    recipe = replace(CLASSIFIER, epochs=3)
+    options = FEW | {"sampler": "random", "cv": 2}
+    found = tune(WINE, KINDS, recipe, SPACE, width="probe", **options)
+    assert found.width is not None
+    assert found.width.best == min(found.width.seconds, key=found.width.seconds.__getitem__)
+    assert all(0 < took < 1 for took in found.width.seconds.values())
+    alone = tune(WINE, KINDS, recipe, SPACE, **options)
+    assert alone.width is None
+    for one, other in zip(found.study.trials, alone.study.trials, strict=True):
+        np.testing.assert_allclose(one.scores, other.scores, atol=0.05)
+
+
+def test_a_width_that_does_not_fit_into_memory_is_not_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = members.advance
+
+    def small(group: Any, *arguments: Any) -> Any:
+        if len(group.seed) > 2:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+        return whole(group, *arguments)
+
+    monkeypatch.setattr(members, "advance", small)
+    width = probe_width(CLASSIFIER, WINE / 1e3, KINDS, widths=(1, 2, 4, 8))
+    assert list(width.seconds) == [1, 2]
+    assert f"members side by side: {width.best} (a step of one took " in width.summary()
+
+
+def test_a_recipe_that_diverges_at_once_is_not_measured() -> None:
+    wild = replace(CLASSIFIER, optimizer=SGD(learning_rate=1e30))
+    with pytest.raises(SolverError, match="nothing to measure"):
+        probe_width(wild, 1e20 * WINE, KINDS, widths=(1,))

@@ -147,6 +147,9 @@ def tune(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Members at a time.  [default: all cores]")
     ] = None,
+    width: Annotated[
+        str | None, typer.Option(help="Members side by side on a core: a number, or probe.")
+    ] = None,
     trials: Annotated[int, typer.Option(help="How many settings.")] = 64,
     sampler: Annotated[str, typer.Option(help="tpe, random, sobol, grid, gp or cma-es.")] = "tpe",
     pruning: Annotated[
@@ -180,6 +183,7 @@ def tune(
             sampler=sampler,
             storage=storage,
             jobs=jobs,
+            width=tuned.width(width),
             seed=seed,
         )
         page = tuned.save(found, model, folder, _stem(data), watch, command)

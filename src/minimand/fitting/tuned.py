@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import polars as pl
@@ -40,6 +40,24 @@ def seconds(text: str) -> float:
         return float(text.strip().removesuffix(unit)) * UNITS[unit.strip()]
     except (ValueError, KeyError):
         raise ArgumentError(f"budget is '{text}'; write it as 90, 60s, 5m or 1h") from None
+
+
+def width(text: str | None) -> int | Literal["probe"] | None:
+    """A width as it is typed.
+
+    >>> width("8"), width("probe")
+    (8, 'probe')
+
+    Raises:
+        ArgumentError: it is none.
+    """
+    if text is None:
+        return None
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    if text == "probe":
+        return "probe"
+    raise ArgumentError(f"width is '{text}'; give a number from 1 upwards, or probe")
 
 
 def search(
@@ -105,6 +123,7 @@ def unscaled(params: Tree, scale: Scale) -> Tree:
 
 def save(found: Tuned, model: Model, folder: Path, name: str, watch: Budget, command: str) -> Path:
     """Write the page, the trials as a table, and the model; the path of the page comes back."""
+    notes = [found.nested.summary().splitlines()[0]] if found.nested else []
     page = study_page(
         found.study,
         found.selected,
@@ -113,7 +132,7 @@ def save(found: Tuned, model: Model, folder: Path, name: str, watch: Budget, com
         seconds=watch.elapsed(),
         stopped=watch.reason,
         command=command,
-        notes=[found.nested.summary().splitlines()[0]] if found.nested else [],
+        notes=notes + ([found.width.summary()] if found.width else []),
         about={"Python": platform.python_version(), "Recipe": str(found.recipe)},
     )
 

@@ -74,7 +74,7 @@ class InMemory:
         self.steps = steps_in_epoch(self.members)
         self.rows = int(self.members.train.index.size)
         self._places = _places(len(recipes), jobs)
-        self._width = width or (1 if jax.default_backend() == "cpu" else len(recipes))
+        self.width = width or (1 if jax.default_backend() == "cpu" else len(recipes))
         self._rows = [[jax.device_put(values, to) for values in (X, y)] for to in self._places]
 
     def begin(self) -> State:
@@ -88,10 +88,10 @@ class InMemory:
             return state
 
         with single_precision(), ThreadPoolExecutor(1) as other:
-            first = everyone if self._together else next(_groups(everyone, self._width))
+            first = everyone if self._together else next(_groups(everyone, self.width))
             if not everywhere() and _is_new((self._of(first), X, y)):
                 other.submit(self._compile, first)
-            state = begun(everyone) if self._together else _in_turn(everyone, self._width, begun)
+            state = begun(everyone) if self._together else _in_turn(everyone, self.width, begun)
         check_decay(self.members.recipe, state.params)
         return state
 
@@ -161,11 +161,11 @@ class InMemory:
         with jax.default_device(self._places[worker]), single_precision():
             while True:
                 try:
-                    return _in_turn(hand, self._width, went)
+                    return _in_turn(hand, self.width, went)
                 except jax.errors.JaxRuntimeError as error:
-                    if self._width == 1 or "RESOURCE_EXHAUSTED" not in str(error):
+                    if self.width == 1 or "RESOURCE_EXHAUSTED" not in str(error):
                         raise
-                    self._width = max(1, min(self._width, len(hand)) // 2)
+                    self.width = max(1, min(self.width, len(hand)) // 2)
 
 
 def results(

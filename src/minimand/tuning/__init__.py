@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from minimand.tuning.study import Study
     from minimand.tuning.trial import Outcome, Trial
     from minimand.tuning.tuned import Tuned, tune
+    from minimand.tuning.width import Width, probe_width
 
 _HOMES = {
     "evaluate": ("CrossValidation",),
@@ -38,6 +39,7 @@ _HOMES = {
     "study": ("Study",),
     "trial": ("Outcome", "Trial"),
     "tuned": ("Tuned", "tune"),
+    "width": ("Width", "probe_width"),
 }
 __all__ = [
     "Choice",
@@ -53,6 +55,7 @@ __all__ = [
     "Study",
     "Trial",
     "Tuned",
+    "Width",
     "compare_pretraining",
     "evolve",
     "grid_search",
@@ -61,6 +64,7 @@ __all__ = [
     "minimize",
     "nested",
     "population_based_training",
+    "probe_width",
     "product_grid",
     "range_test",
     "restarts",

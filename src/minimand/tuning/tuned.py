@@ -32,6 +32,7 @@ from minimand.tuning.selection import FINALISTS, FRESH_SEEDS, Nested, Selected, 
 from minimand.tuning.space import Setting, Space, applied, default_space, grid
 from minimand.tuning.storage import Place
 from minimand.tuning.study import Study
+from minimand.tuning.width import Width, probe_width
 
 BATCH = 16
 """How many settings are proposed and trained together."""
@@ -41,7 +42,8 @@ BATCH = 16
 class Tuned:
     """The recipe that a search chose, trained on all rows, and the evidence for it.
 
-    `nested` is there if it was asked for: the score of the whole search on rows it never saw.
+    `nested` is there if it was asked for: the score of the whole search on rows it never saw; so is
+    `width`, what was measured of members side by side.
     """
 
     trained: Trained
@@ -51,6 +53,7 @@ class Tuned:
     classes: tuple[Any, ...]
     scale: Scale
     nested: Nested | None = None
+    width: Width | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -100,6 +103,7 @@ def tune(
     name: str = "study",
     executor: str = "here",
     jobs: int | None = None,
+    width: int | Literal["probe"] | None = None,
     budget: Budget | float | None = None,
     seed: int = 0,
     progress: bool | None = None,
@@ -132,7 +136,9 @@ def tune(
         storage: None (memory), a file, or the URL of a database; see `Study`.
         name: of the study in the storage.
         executor: "here", "processes" or "ray".
-        jobs: how many members train at a time here, or how many processes there are.
+        jobs: how many threads train members here, or how many processes there are.
+        width: how many members a thread trains side by side, as in `train_members`; "probe" first
+            measures what is quickest, see `probe_width`.
         budget: seconds, or a `Budget`, after which the search ends and the best so far is chosen.
         seed: decides everything that is random.
         progress: tell about once a second how the search stands; None does so on a terminal.
@@ -189,8 +195,12 @@ def tune(
         weight,
         validation,
         jobs if executor == "here" else 1,
+        None if width == "probe" else width,
         pulse=told.pulse if executor == "here" else unheard,
     )
+    measured = probe_width(recipe, *validated.stacked[:3]) if width == "probe" else None
+    if measured:
+        validated = replace(validated, width=measured.best)
     with told:
         selected = search(study, validated, [told, *listeners])
 
@@ -214,6 +224,7 @@ def tune(
         tuple(classes),
         whole.stacked[3][0].scale,
         nested(inside, outside, outer) if outer else None,
+        measured,
     )
 
 

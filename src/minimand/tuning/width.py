@@ -1,0 +1,84 @@
+"""How many members should run side by side: measured, not guessed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from minimand.arrays import Array
+from minimand.data.splits import Fold
+from minimand.errors import SolverError
+from minimand.training import Recipe
+from minimand.training.members import InMemory
+from minimand.training.program import RUNNING
+
+STEPS, TURNS = 50, 3
+
+
+@dataclass(frozen=True)
+class Width:
+    """The quickest of some widths, and the seconds that a member's step took with each."""
+
+    best: int
+    seconds: dict[int, float]
+
+    def summary(self) -> str:
+        """What was measured, in a sentence."""
+        said = ", ".join(f"{took * 1e6:.3g} µs by {width}" for width, took in self.seconds.items())
+        return f"members side by side: {self.best} (a step of one took {said})"
+
+
+def probe_width(
+    recipe: Recipe,
+    X: Array,
+    y: Array,
+    weight: Array | None = None,
+    *,
+    widths: Sequence[int] = (1, 4, 16),
+) -> Width:
+    """Train so many members of a recipe side by side for a moment, and say what is quickest.
+
+    Each width is compiled and runs 50 steps, three times; the best time counts. Widths that do not
+    fit into memory are left out, as are those above one that did not.
+
+    Args:
+        recipe: what the members will train.
+        X: [n, ...] inputs.
+        y: [n] targets.
+        weight: [n] weights of the rows.
+        widths: what to try, in rising order.
+
+    Raises:
+        SolverError: the recipe diverges at once.
+
+    >>> from minimand.losses import Squared
+    >>> from minimand.networks import MLP
+    >>> X = np.random.default_rng(0).normal(size=(200, 4))
+    >>> width = probe_width(Recipe(MLP(), Squared()), X, X[:, 0], widths=(1, 2))
+    >>> sorted(width.seconds), width.best in (1, 2)
+    ([1, 2], True)
+    """
+    everything = Fold(np.arange(len(y)), np.arange(0))
+    seconds: dict[int, float] = {}
+    for width in widths:
+        rows = InMemory(
+            [recipe] * width, X, y, [everything] * width, range(width), weight, 1, width
+        )
+        state = rows.advance(rows.begin(), 0, 1)
+        if rows.width < width:
+            break
+        took = []
+        for _ in range(TURNS):
+            begun = time.perf_counter()
+            after = rows.advance(state, 1, 1 + STEPS)
+            took.append(time.perf_counter() - begun)
+        if np.any(np.asarray(after.status) != RUNNING):
+            raise SolverError(
+                f"the loss stopped being finite within {STEPS} steps, so that there was nothing to "
+                f"measure; scale the inputs, or take a smaller step size"
+            )
+        seconds[width] = min(took) / STEPS / width
+    return Width(min(seconds, key=seconds.__getitem__), seconds)
