@@ -41,12 +41,12 @@ LINEAR = [
 ]
 NETWORKS = [
     Autoencoder((4, 2), "tanh", max_iter=60, random_state=0),
-    Autoencoder(network="variational_autoencoder", max_iter=60, random_state=0),
     NetworkRegressor((4,), max_iter=120, random_state=0),
-    NetworkClassifier((4,), max_iter=60, random_state=0),
+    NetworkClassifier((4,), "sigmoid", max_iter=60, random_state=0),
     DeepBeliefClassifier((4,), max_iter=60, pretraining_iter=1, random_state=0),
-    RestrictedBoltzmannMachine(3, n_iter=5, random_state=0),
+    RestrictedBoltzmannMachine(3, n_iter=1, random_state=0),
 ]
+"""The second classifier ends with the program of the first, and a pass is a run of one epoch."""
 WEIGHTS = (
     "check_sample_weight_equivalence_on_dense_data",
     "check_sample_weight_equivalence_on_sparse_data",
