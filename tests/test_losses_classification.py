@@ -237,6 +237,9 @@ def test_columns_of_independent_labels_may_have_a_weight_each() -> None:
 # --- rare classes and hard examples -----------------------------------------------------------
 
 
+slope_by_jax = jax.jit(jax.grad(lambda score, loss: loss(score, jnp.asarray([0]))))
+
+
 @pytest.mark.parametrize("gamma", [0.0, 0.3, 0.5, 1.0, 2.0])
 @pytest.mark.parametrize("logit", [-800.0, -40.0, 0.0, 40.0, 800.0])
 def test_pain_10_focal_gradients_are_finite_for_small_gamma(gamma: float, logit: float) -> None:
@@ -251,8 +254,7 @@ def test_pain_10_focal_gradients_are_finite_for_small_gamma(gamma: float, logit:
         true = float(mpmath.diff(value, mpf(logit)))
     assert score.grad.item() == pytest.approx(true, rel=1e-12, abs=1e-300)
     assert pair.grad[0, 0].item() == pytest.approx(true, rel=1e-12, abs=1e-300)
-    by_jax = jax.jit(jax.grad(lambda s, loss: loss(s, jnp.asarray([0]))))
-    assert np.all(np.isfinite(by_jax(jnp.asarray([[logit, 0]]), Focal(gamma=gamma))))
+    assert np.all(np.isfinite(slope_by_jax(jnp.asarray([[logit, 0]]), Focal(gamma=gamma))))
 
 
 def test_focal_of_gamma_zero_and_poly_of_zero_are_the_cross_entropy() -> None:
@@ -348,7 +350,7 @@ def test_derivatives_of_brier_are_exact_in_the_tails(classes: int) -> None:
 @pytest.mark.parametrize("epsilon", [-1.0, 1.0, 2.0, 3.0])
 def test_curvature_of_poly_is_exact_in_the_tails(epsilon: float) -> None:
     """By hand; 1 + ε (2 p_y - 1) vanishes at p_y = ⅓ for ε = 3, a diagonal entry for ε = 2."""
-    score = np.array(list(itertools.product(TAILS, repeat=3)))
+    score = np.array(list(itertools.product(TAILS, repeat=3))[::3])
     blocks = Poly(epsilon=epsilon).curvature(score, np.ones(len(score), dtype=int))
     with mpmath.workdps(800):
         for z, block in zip(score, blocks, strict=True):
@@ -466,7 +468,7 @@ def test_two_ordered_classes_are_the_logistic_loss() -> None:
 @pytest.mark.parametrize("stage", [0, 1, 2])
 def test_ordinal_gradient_is_exact_in_the_tails(stage: int) -> None:
     """By hand, with a and b the log-odds below and above the class and x = b - a."""
-    score = np.array([z for z in itertools.product(TAILS, repeat=3) if z[2] < 10])
+    score = np.array([z for z in itertools.product(TAILS, repeat=3) if z[2] < 10][::5])
     ours = Ordinal().gradient(score, np.full(len(score), stage))
     with mpmath.workdps(1300):
         for z, slope in zip(score, ours, strict=True):
