@@ -28,8 +28,9 @@ SECONDS = 0.3
 
 
 def open_study(folder: Path, storage: str) -> Study:
-    """The study in the folder."""
-    return Study(SPACE, storage=folder / storage, sampler="tpe")
+    """The study in the folder, or that of its name in a database."""
+    place = storage if "://" in storage else folder / storage
+    return Study(SPACE, storage=place, name=folder.name, sampler="tpe")
 
 
 def host(folder: Path, storage: str, trials: int) -> None:
@@ -69,7 +70,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--storage", default="study.db", help="study.db (SQLite) or study.log")
+    parser.add_argument("--storage", default="study.db", help="study.db, study.log or a URL")
     parser.add_argument("--host", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.host:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import optuna
 import polars as pl
 import pytest
 from sklearn.datasets import load_diabetes, load_iris
@@ -80,6 +81,18 @@ def test_a_table_is_searched_and_everything_written(minimand: Command, tmp_path:
     page = (again / "study.html").read_text(encoding="utf-8")
     assert re.search(r"members side by side: \d+ \(a step of one took \S+ µs by 1, ", page)
     assert pl.read_csv(again / "trials.csv").head(2).equals(trials)
+
+
+def test_a_page_shows_no_password(minimand: Command, tmp_path: Path) -> None:
+    table, out = written(tmp_path / "shop.csv"), tmp_path / "run"
+    store = "sqlite:///file:study.db?password=hunter2&uri=true"
+    options = ("--target", "bought", "--folds", 2, "--trials", 2, "--storage", store)
+    status, said, complained = minimand("tune", table, *options, "--name", "shop", "--out", out)
+    assert status == 0
+    page = (out / "study.html").read_text(encoding="utf-8")
+    assert page.count("password=***") >= 2  # the command, and where the study is stored
+    assert "hunter2" not in page + said + complained
+    assert optuna.get_all_study_names(store) == ["shop"]
 
 
 def test_numbers_are_predicted_as_python_predicts_them(minimand: Command, tmp_path: Path) -> None:

@@ -11,16 +11,20 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import numpy as np
 import optuna
 import pytest
+import sqlalchemy
 
 from minimand.budget import Budget
 from minimand.errors import ArgumentError, FileError, MinimandError, SolverError
+from minimand.tuning import storage
 from minimand.tuning.executors import EXECUTORS
 from minimand.tuning.space import Choice, Float, Int, Setting, Space
 from minimand.tuning.study import Study
@@ -29,6 +33,20 @@ from minimand.tuning.trial import Trial
 LINE: Space = {"x": Float(-1.0, 1.0)}
 MIXED: Space = {"x": Float(-1.0, 1.0), "kind": Choice("a", "b"), "n": Int(1, 9).when("kind", "b")}
 STORAGES = ["study.db", "study.journal"]
+
+
+@pytest.fixture(params=["study.db", "POSTGRESQL", "MYSQL"])
+def place(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """Where a study is kept: in a file, or under a name of its own on a server."""
+    if request.param == "study.db":
+        yield {"storage": "study.db", "name": "study"}
+        return
+    variable = f"MINIMAND_TEST_{request.param}_URL"
+    if variable not in os.environ:
+        pytest.skip(f"needs a database server; its URL goes into {variable}")
+    found = {"storage": os.environ[variable], "name": uuid.uuid4().hex}
+    yield found
+    optuna.delete_study(study_name=found["name"], storage=storage.opened(found["storage"]))
 
 
 def square(settings: Sequence[Setting]) -> list[float]:
@@ -111,9 +129,19 @@ def test_the_trial_of_a_dead_worker_is_run_again(storage: str) -> None:
     assert str(asked[0].setting) == run.stdout.strip()
 
 
-def test_the_trial_of_a_living_worker_is_left_alone() -> None:
-    study, other = (Study(LINE, storage="study.db") for _ in range(2))
+def test_the_trial_of_a_living_worker_is_left_alone(place: dict[str, str]) -> None:
+    study, other = (Study(LINE, **place) for _ in range(2))
     assert [one.number for each in (study, other, study) for one in each.ask()] == [0, 1, 2]
+
+
+def test_a_trial_that_another_has_just_taken_over_is_left_alone(place: dict[str, str]) -> None:
+    study = Study(LINE, **place)
+    study.ask()
+    where, taken = study._ledger.storage, study.optuna.trials[0]._trial_id
+    where.set_trial_user_attr(taken, "worker", f"{socket.gethostname()}:{2**31 - 1}")
+    study._ledger.reclaim()
+    where.set_trial_state_values(taken, optuna.trial.TrialState.RUNNING)  # and not yet signed
+    assert [one.number for one in study.ask()] == [1]
 
 
 def test_silence_from_another_machine_is_taken_for_death() -> None:
@@ -148,8 +176,8 @@ def test_a_setting_that_is_handed_back_is_asked_for_again() -> None:
         assert study.ask() == [one]
 
 
-def test_what_is_told_first_stays() -> None:
-    study, other = (Study(LINE, storage="study.db") for _ in range(2))
+def test_what_is_told_first_stays(place: dict[str, str]) -> None:
+    study, other = (Study(LINE, **place) for _ in range(2))
     (one,) = study.ask()
     study.tell(one, [1.0, 3.0])
     other.tell(one, [9.0])
@@ -290,13 +318,15 @@ def evaluate(batch):
     time.sleep(0.05)
     return [setting["x"] ** 2 for setting in batch]
 
-Study(LINE, storage="study.db").run(evaluate, 40, executor="processes", jobs=2)
+study = Study(LINE, storage=sys.argv[1], name=sys.argv[2])
+study.run(evaluate, 40, executor="processes", jobs=2)
 """
 
 
 def test_ctrl_c_lets_the_workers_finish_what_they_have_in_hand() -> None:
     code = HOST.replace("0.05", "0.5")
-    host = subprocess.Popen([sys.executable, "-c", code], env=environment(), start_new_session=True)
+    command = [sys.executable, "-c", code, "study.db", "study"]
+    host = subprocess.Popen(command, env=environment(), start_new_session=True)
     while len(list(Path().glob("worker-*"))) < 2:
         assert host.poll() is None
         time.sleep(0.05)
@@ -308,11 +338,12 @@ def test_ctrl_c_lets_the_workers_finish_what_they_have_in_hand() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="finds the workers in /proc")
-def test_kill_9_loses_nothing_and_doubles_nothing() -> None:
+def test_kill_9_loses_nothing_and_doubles_nothing(place: dict[str, str]) -> None:
+    command = [sys.executable, "-c", HOST, *place.values()]
     victims = iter(["worker", "host", "worker"])
     victim = next(victims)
     while True:
-        host = subprocess.Popen([sys.executable, "-c", HOST], env=environment())
+        host = subprocess.Popen(command, env=environment())
         while host.poll() is None:
             alive = [p for p in Path().glob("worker-*") if Path("/proc", p.name[7:]).exists()]
             if alive and victim:
@@ -324,7 +355,7 @@ def test_kill_9_loses_nothing_and_doubles_nothing() -> None:
             time.sleep(0.05)
         if host.returncode == 0:
             break
-    study = Study(LINE, storage="study.db")
+    study = Study(LINE, **place)
     assert not victim
     assert [trial.number for trial in study.trials] == list(range(40))
     assert {trial.state for trial in study.trials} == {"done"}
@@ -409,6 +440,45 @@ def in_python(code: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_missing_driver_is_named_and_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(ArgumentError, match=r"pip install 'psycopg\[binary\]'") as raised:
-        Study(LINE, storage="postgresql://me:secret@127.0.0.1/trials")
+    with pytest.raises(ArgumentError, match=r"pip install 'minimand\[postgresql\]'") as raised:
+        Study(LINE, storage="postgresql+psycopg://me:secret@127.0.0.1/trials")
     assert "me:***@127.0.0.1" in str(raised.value) and "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("driver", ["postgresql+psycopg", "mysql+pymysql"])
+def test_a_server_that_is_not_there_is_named_and_no_password(driver: str) -> None:
+    pytest.importorskip(driver.partition("+")[2])
+    with pytest.raises(FileError, match=r"cannot open the storage .*refused") as raised:
+        Study(LINE, storage=f"{driver}://me:se/cret@127.0.0.1:1/trials")
+    assert "me:***@127.0.0.1" in str(raised.value) and "cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("mysql://me:se@cr:et/@host/name", "mysql://me:***@host/name"),
+        ("postgresql://host/name?user=me&password=a&port=1", "postgresql://host/name?user=me&password=***&port=1"),
+        ("postgresql://me@host:5432/name", "postgresql://me@host:5432/name"),
+        ("sqlite:///C:/me@home/study.db", "sqlite:///C:/me@home/study.db"),
+    ],
+)  # fmt: skip
+def test_no_password_is_shown(url: str, shown: str) -> None:
+    assert storage.shown(url) == shown
+
+
+def test_a_password_that_would_be_taken_for_the_host_is_refused() -> None:
+    with pytest.raises(ArgumentError, match="%40") as raised:
+        Study(LINE, storage="postgresql://me:se@cret@host/name")
+    assert "cret" not in str(raised.value)
+
+
+def test_a_server_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = sqlalchemy.create_engine("sqlite:///later/study.db")
+    storage._be_patient(engine, "later")
+    monkeypatch.setattr(storage, "PATIENCE", 0.0)
+    with pytest.raises(FileError, match=r"'later' is away .*unable to open"):
+        engine.connect()
+    monkeypatch.setattr(storage, "PATIENCE", 60.0)
+    Timer(0.5, Path("later").mkdir).start()
+    engine.connect().close()
+    engine.dispose()

@@ -158,6 +158,7 @@ def tune(
     storage: Annotated[
         str | None, typer.Option(help="A file or database where the study goes on.")
     ] = None,
+    name: Annotated[str, typer.Option(help="Of the study in the storage.")] = "study",
     folds: Folds = 5,
     seed: Seed = 0,
     header: Header = None,
@@ -168,8 +169,9 @@ def tune(
     from minimand.fitting import tuned
     from minimand.fitting.directory import claim
     from minimand.fitting.main import table_of
+    from minimand.tuning.storage import shown
 
-    command = shlex.join(["minimand", *sys.argv[1:]])
+    command = shlex.join(["minimand", *map(shown, sys.argv[1:])])
     folder = claim(out, _stem(data))
     with Budget(None if budget is None else tuned.seconds(budget)) as watch:
         found, model = tuned.search(
@@ -182,6 +184,7 @@ def tune(
             pruning=pruning,
             sampler=sampler,
             storage=storage,
+            name=name,
             jobs=jobs,
             width=tuned.width(width),
             seed=seed,

@@ -20,6 +20,7 @@ from minimand.report import tuning_charts as charts
 from minimand.report.page import Figure, environment
 from minimand.report.text import clip, duration, number, printable
 from minimand.tuning.space import label
+from minimand.tuning.storage import shown
 
 if TYPE_CHECKING:
     from minimand.report.charts import Chart
@@ -163,7 +164,7 @@ def _facts(
     yield "Sampler", study.sampler if isinstance(study.sampler, str) else "own", ""
     yield "Seed", str(study.seed), ""
     if study.storage is not None:
-        yield "Stored in", clip(str(study.storage), 60), ""
+        yield "Stored in", clip(shown(study.storage), 60), ""
 
 
 def _figures(study: Study, metric: str) -> Iterator[tuple[str, Chart, str]]:

@@ -127,8 +127,7 @@ class Ledger:
         for trial in trials:
             waits = trial.state == TrialState.WAITING and ahead(trial, trials) < limit
             if waits and self._move(trial, TrialState.RUNNING):
-                tries = trial.user_attrs.get("tries", 0) + bool(trial.user_attrs.get("worker"))
-                self._mark(trial, worker=me(), started=time.time(), tries=tries)
+                self._mark(trial, worker=me(), started=time.time())
                 return self.storage.get_trial(trial._trial_id)
         if sum(map(counts, trials)) >= limit:
             return None
@@ -192,10 +191,10 @@ class Ledger:
         self.storage = storage
         self._go(storage.get_study_id_from_name(self.name))
 
-    def put_back(self, trial: FrozenTrial) -> None:
-        """Let a trial wait until it is wanted, as if it had not begun."""
+    def put_back(self, trial: FrozenTrial, tries: int = 0) -> None:
+        """Let a trial wait until it is wanted; as if it had not begun, if nobody died at it."""
         with suppress(UpdateFinishedTrialError):
-            self._mark(trial, worker="")
+            self._mark(trial, tries=tries, worker="")
             self._move(trial, TrialState.WAITING)
 
     def reclaim(self) -> None:
@@ -203,11 +202,11 @@ class Ledger:
         if self.shared and time.time() - self._said > BEAT:
             self.give_sign()
         signs = self.attributes()
-        for trial in self.trials():
-            if trial.state == TrialState.RUNNING:
-                worker = trial.user_attrs.get("worker")
-                if not (alive(worker, signs) if worker else _young(trial)):
-                    self._move(trial, TrialState.WAITING)
+        for seen in self.trials():
+            if _orphaned(seen, signs):
+                trial = self.storage.get_trial(seen._trial_id)  # others may have been faster
+                if _orphaned(trial, signs):
+                    self.put_back(trial, trial.user_attrs.get("tries", 0) + 1)
 
     def hold(self, number: int) -> None:
         """Give signs of life as long as trials are in hand."""
@@ -282,7 +281,7 @@ class Ledger:
 def counts(trial: FrozenTrial) -> bool:
     """Whether a trial has begun; imports, and what a change of the space left out, do not count."""
     left = trial.state == TrialState.FAIL or trial.user_attrs.get("imported")
-    return not left and (trial.state != TrialState.WAITING or bool(trial.user_attrs.get("worker")))
+    return not left and (trial.state != TrialState.WAITING or bool(trial.user_attrs.get("tries")))
 
 
 def ahead(trial: FrozenTrial, trials: list[FrozenTrial]) -> int:
@@ -294,6 +293,12 @@ def _give_signs(ledger: ReferenceType[Ledger]) -> None:
     while (book := ledger()) is not None and book.give_sign():
         del book
         time.sleep(BEAT)
+
+
+def _orphaned(trial: FrozenTrial, signs: Mapping[str, Any]) -> bool:
+    worker = trial.user_attrs.get("worker")
+    running = trial.state == TrialState.RUNNING
+    return running and not (alive(worker, signs) if worker else _young(trial))
 
 
 def _young(trial: FrozenTrial) -> bool:

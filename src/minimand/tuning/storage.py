@@ -25,15 +25,10 @@ from minimand.files import runs
 
 Place = str | os.PathLike[str] | None
 PATIENCE = 60.0
-"""Seconds to wait for a lock on an SQLite file, and for a sign of life from another machine."""
+"""Seconds to wait for a lock on an SQLite file, for a server, and for another machine's sign."""
 JOURNALS = (".log", ".journal")
-DRIVERS = {
-    "psycopg": "'psycopg[binary]'",
-    "psycopg2": "psycopg2-binary",
-    "MySQLdb": "mysqlclient",
-    "pymysql": "pymysql",
-}
-"""The package in which a module for a database comes."""
+SECRET = re.compile(r"(://[^:/]*:).*(?=@)|([?&]passw(?:or)?d=)[^&]*")
+"""A password in a URL, as people write it."""
 
 
 def opened(place: Place) -> BaseStorage:
@@ -42,7 +37,8 @@ def opened(place: Place) -> BaseStorage:
     Several processes of one machine can share an SQLite file. It is set so that a reader never
     blocks a writer and that writers take turns. For a disk that machines share, give a journal
     file (its name ends in .log or .journal) or the URL of a PostgreSQL or MySQL server, for which
-    SQLAlchemy needs a driver: psycopg for postgresql://, pymysql for mysql+pymysql://.
+    SQLAlchemy needs a driver: psycopg for postgresql+psycopg://, pymysql for mysql+pymysql://.
+    A server that goes away is waited for.
 
     Raises:
         FileError: the file or server cannot be opened.
@@ -54,7 +50,7 @@ def opened(place: Place) -> BaseStorage:
         return optuna.storages.InMemoryStorage()
     where = os.fspath(place)
     if "://" in where:
-        return _database(where, {})
+        return _database(where, {"pool_pre_ping": True})
     path = Path(where).absolute()
     try:
         if path.suffix in JOURNALS:
@@ -79,6 +75,15 @@ def absolute(place: Place) -> str | None:
     return where if "://" in where else str(Path(where).absolute())
 
 
+def shown(text: str) -> str:
+    """A text without the password of a URL in it.
+
+    >>> shown("--storage=postgresql://me:secret@host/name")
+    '--storage=postgresql://me:***@host/name'
+    """
+    return SECRET.sub(r"\1\2***", text)
+
+
 def me() -> str:
     """The name of this process among all workers of a study: host and process number."""
     return f"{socket.gethostname()}:{os.getpid()}"
@@ -94,23 +99,26 @@ def alive(worker: str, signs: Mapping[str, Any]) -> bool:
 
 
 def _database(url: str, options: dict[str, Any]) -> BaseStorage:
-    shown = re.sub(r":[^:@/]*@", ":***@", url)
+    seen = shown(url)
+    if re.search("://[^/].*@.*@", url):
+        raise ArgumentError(f"cannot use the storage '{seen}': write an @ in a password as %40")
     try:
         storage = _made(lambda: RDBStorage(url, engine_kwargs=options))
     except ImportError as error:
         module = getattr(error.__cause__, "name", None) or "of its driver"
         raise ArgumentError(
-            f"the storage '{shown}' needs the module {module}: pip install "
-            f"{DRIVERS.get(module, module)}, or name another driver in the URL, such as "
-            f"postgresql+psycopg2:// or mysql+pymysql://"
+            f"the storage '{seen}' needs the module {module}: pip install 'minimand[postgresql]' "
+            "for postgresql+psycopg://, 'minimand[mysql]' for mysql+pymysql://"
         ) from None
     except (ValueError, sqlalchemy.exc.ArgumentError) as error:
-        raise ArgumentError(f"cannot use the storage '{shown}': {error}") from None
+        raise ArgumentError(f"cannot use the storage '{seen}': {error}") from None
     except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise FileError(f"cannot open the storage '{shown}' ({reason})") from None
+        raise FileError(f"cannot open the storage '{seen}' ({reason})") from None
     if url.startswith("sqlite"):
         _take_turns(storage.engine)
+    else:
+        _be_patient(storage.engine, seen)
     cached = _CachedStorage(storage)
     weakref.finalize(cached, storage.engine.dispose)
     return cached
@@ -137,3 +145,23 @@ def _take_turns(engine: Any) -> None:
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _be_patient(engine: Any, seen: str) -> None:
+    """Wait for a server that is away, and say so if it stays away."""
+
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: Any, record: Any, arguments: Any, options: Any) -> Any:
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            with suppress(dialect.loaded_dbapi.OperationalError):
+                return dialect.connect(*arguments, **options)
+            time.sleep(1.0)
+        return dialect.connect(*arguments, **options)
+
+    @event.listens_for(engine, "handle_error")
+    def away(context: Any) -> None:
+        gone = context.is_disconnect or context.connection is None
+        if gone and not context.is_pre_ping:
+            reason = str(context.original_exception).splitlines()[0]
+            raise FileError(f"the storage '{seen}' is away ({reason}); the study can go on later")
