@@ -19,6 +19,9 @@ from minimand.training import Population, Recipe, Trained, members, train_member
 pytestmark = pytest.mark.usefixtures("optimised")
 """Runs are the same to the bit in programs as users have them."""
 
+pytestmark = pytest.mark.usefixtures("optimised")
+"""Runs are the same to the bit in programs as users have them."""
+
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(90, 3))
 Y = np.sin(X[:, 0]) + X[:, 1] * X[:, 2]
