@@ -13,6 +13,7 @@ from minimand.component import _registry, catalogue
 from minimand.losses.custom import CustomLoss
 
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 """Programs that run for a moment are not worth the seconds that make them faster."""
 
 
