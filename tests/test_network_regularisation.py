@@ -183,7 +183,7 @@ def test_hidden_layers_report_what_they_put_out() -> None:
         (ResNet(depth=8, channels=2), ("blocks", "block2"), np.mean, [2, 2, 4, 8]),
         (ResNet9(channels=2), ("blocks", "layer3"), np.max, [2, 4, 8, 16, 4, 16]),
     ],
-    ids=str,
+    ids=["ResNet", "ResNet9"],
 )
 def test_residual_networks_report_what_their_blocks_put_out(
     network: Network, last: tuple[str, str], pooled: Any, shapes: list[int]

@@ -183,7 +183,7 @@ def test_a_batch_may_be_skipped() -> None:
 @pytest.mark.parametrize(
     "rule",
     [ClipByValue(SGD(0.05)), Lion(), Averaged(ClipByValue(SGD(0.05))), optax.sign_sgd(0.01)],
-    ids=str,
+    ids=["clipped", "Lion", "clipped and averaged", "Optax"],
 )
 def test_an_infinite_gradient_is_found_though_the_rule_hides_it(rule: Any) -> None:
     """The loss of the row is finite, its slope 2 x r is not; a cut or a sign would go on."""
