@@ -22,6 +22,9 @@ pytestmark = pytest.mark.usefixtures("optimised")
 pytestmark = pytest.mark.usefixtures("optimised")
 """Runs are the same to the bit in programs as users have them."""
 
+pytestmark = pytest.mark.usefixtures("optimised")
+"""Runs are the same to the bit in programs as users have them."""
+
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(90, 3))
 Y = np.sin(X[:, 0]) + X[:, 1] * X[:, 2]
