@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from minimand import randomness
 from minimand.component import catalogue
 from minimand.data.augmentation import (
     Augmentation,
@@ -23,7 +24,7 @@ from minimand.data.augmentation import (
 from minimand.errors import ShapeError
 from minimand.losses import CrossEntropy, Hinge, Huber, Loss, Poisson, Squared
 
-KEY = jax.random.key(5)
+KEY = randomness.key(5)
 N = 64
 ROWS = jnp.eye(N)
 """Inputs of which a mixture shows who is in it, and how much."""
@@ -179,7 +180,7 @@ def test_the_key_decides_and_settings_can_be_mapped(one: Augmentation) -> None:
     x, y, w = jax.random.normal(KEY, (8, 9, 9)), jnp.arange(8.0), jnp.ones(8)
     first, again = (call(one, x, y, w) for _ in range(2))
     assert jax.tree.all(jax.tree.map(jnp.array_equal, first, again))
-    other = call(one, x, y, w, jax.random.key(6))[0]
+    other = call(one, x, y, w, randomness.key(6))[0]
     assert jnp.array_equal(first[0], other) == isinstance(one, Unchanged)
     if jax.tree.leaves(one):
         many = jax.tree.map(lambda leaf: jnp.full(2, leaf), one)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
+from minimand import randomness
 from minimand.data.augmentation import (
     Augmentation,
     Brightness,
@@ -30,7 +31,7 @@ from minimand.data.augmentation import (
 from minimand.data.augmentation.resampling import bilinear, nearest
 from minimand.errors import ShapeError
 
-KEY = jax.random.key(7)
+KEY = randomness.key(7)
 N, HEIGHT, WIDTH = 40, 12, 9
 IMAGES = jax.random.normal(KEY, (N, HEIGHT, WIDTH, 2))
 LABELS, ONES = jnp.arange(N) % 3, jnp.ones(N)

@@ -14,6 +14,7 @@ from scipy import stats
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
+from minimand import randomness
 from minimand.data.augmentation import MaskingNoise
 from minimand.errors import ArgumentError, ArgumentTypeError
 from minimand.losses import (
@@ -38,7 +39,7 @@ from minimand.training import Recipe, train
 from minimand.training.layerwise import beginning, codes, pretrain, unrolled
 from minimand.tuning import compare_pretraining
 
-KEY = jax.random.key(0)
+KEY = randomness.key(0)
 rng = np.random.default_rng(0)
 X = rng.random((5, 6)).astype(np.float32)
 DIGITS = (load_digits().data / 16).astype(np.float32)

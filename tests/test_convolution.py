@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from minimand import randomness
 from minimand.errors import ShapeError
 from minimand.losses import CrossEntropy
 from minimand.networks import CNN, MLP
@@ -18,7 +19,7 @@ from minimand.networks.convolution import convolved, max_pooled
 from minimand.training import Recipe, train
 
 Array = Any
-KEY = jax.random.key(0)
+KEY = randomness.key(0)
 
 
 def drawn(*shape: int) -> Array:

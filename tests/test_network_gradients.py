@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from minimand import randomness
 from minimand.component import catalogue
 from minimand.errors import ShapeError
 from minimand.networks import CNN, MLP, RBM, DeepBeliefNetwork, Network, UNet
 
 Array = Any
-KEY = jax.random.key(0)
+KEY = randomness.key(0)
 SHAPES = ((8,), (1,), (8, 8))
 SAMPLING = (RBM, DeepBeliefNetwork)
 """Their samples count as constants; `test_boltzmann.py` holds their slopes to enumeration."""

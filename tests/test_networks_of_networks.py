@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
-import jax
 import numpy as np
 import pytest
 from sklearn import datasets
 
-from minimand import NetworkRegressor
+from minimand import NetworkRegressor, randomness
 from minimand.errors import ArgumentError, ShapeError
 from minimand.losses import CrossEntropy, HalfSquared, MultiTask, Squared, UncertainTasks
 from minimand.networks import (
@@ -24,7 +23,7 @@ from minimand.networks import (
 from minimand.optimizers import Adam
 from minimand.training import Recipe, train
 
-KEY = jax.random.key(0)
+KEY = randomness.key(0)
 RNG = np.random.default_rng(0)
 
 

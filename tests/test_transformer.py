@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from minimand import randomness
 from minimand.errors import ArgumentError
 from minimand.losses import CrossEntropy
 from minimand.networks import Transformer, continued
@@ -16,7 +17,7 @@ from minimand.networks.transformer import turned
 from minimand.optimizers import Adam
 from minimand.training import Recipe, train
 
-KEY = jax.random.key(0)
+KEY = randomness.key(0)
 SMALL = Transformer(outputs=7, size=16, depth=2, heads=2)
 SYMBOLS = np.random.default_rng(0).integers(0, 7, size=(3, 9)).astype(np.int32)
 
