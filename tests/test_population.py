@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("optimised")
 """Runs are the same to the bit in programs as users have them."""
 
 pytestmark = pytest.mark.usefixtures("optimised")
-"""Runs are the same to the bit in programs as users have them."""
+"""Without optimisation LLVM rounds the sums of batches of other shapes differently."""
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(90, 3))
