@@ -17,10 +17,7 @@ from minimand.optimizers import SGD, Adam
 from minimand.training import Population, Recipe, Trained, members, train_members
 
 pytestmark = pytest.mark.usefixtures("optimised")
-"""Runs are the same to the bit in programs as users have them."""
-
-pytestmark = pytest.mark.usefixtures("optimised")
-"""Runs are the same to the bit in programs as users have them."""
+"""Without optimisation LLVM rounds the sums of batches of other shapes differently."""
 
 pytestmark = pytest.mark.usefixtures("optimised")
 """Without optimisation LLVM rounds the sums of batches of other shapes differently."""
