@@ -3,7 +3,8 @@
 Run: `python benchmarks/kill_study.py [--trials 200] [--kills 30] [--seed 0] [--storage study.db]`.
 At each instant one of the host and its workers at work, drawn by chance, gets SIGKILL; a dead host
 is started again. In the end there must be as many finished trials as were asked for, all with
-different settings, none lost and none twice, and Optuna must read the same from the storage.
+different settings, none lost and none twice, and Optuna must read the same from the storage, which
+may also be a journal (study.log) or the URL of a database. `search.md` has the outcomes.
 """
 
 from __future__ import annotations

@@ -197,13 +197,15 @@ def ray(chosen: Sequence[Setting]) -> np.ndarray:
     from ray import init, tune
 
     init(num_cpus=CORES, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    begun = time.perf_counter()
-    analysis = tune.Tuner(
-        tune.with_resources(lambda one: {"scores": torch_scores(one["setting"])}, {"cpu": 1}),
-        param_space={"setting": tune.grid_search(list(chosen))},
-        run_config=tune.RunConfig(verbose=0),
-    ).fit()
-    return done(begun, [result.metrics["scores"] for result in analysis])
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.perf_counter()
+        analysis = tune.Tuner(
+            tune.with_resources(lambda one: {"scores": torch_scores(one["setting"])}, {"cpu": 1}),
+            param_space={"setting": tune.grid_search(list(chosen))},
+            tune_config=tune.TuneConfig(reuse_actors=True),
+            run_config=tune.RunConfig(verbose=0, storage_path=folder),
+        ).fit()
+        return done(begun, [result.metrics["scores"] for result in analysis])
 
 
 def done(begun: float, scores: Any, folds_first: bool = False) -> np.ndarray:

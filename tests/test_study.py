@@ -378,6 +378,16 @@ def test_every_executor_refuses_nonsense(executor: str) -> None:
         Study(LINE).run(square, 0, executor=executor)
 
 
+def test_ray_makes_as_many_trials_as_wanted() -> None:
+    ray = pytest.importorskip("ray", reason="Ray is not installed")
+    study = Study(LINE, sampler="random")
+    study.run(lambda batch: [setting["x"] for setting in batch], 6, executor="ray", jobs=2)
+    ray.shutdown()
+    alone = Study(LINE, sampler="random")
+    alone.run(square, 6)
+    assert settings(study) == settings(alone)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed")
 def test_ray_is_asked_for_by_name() -> None:
     with pytest.raises(ArgumentError, match="needs the package ray"):

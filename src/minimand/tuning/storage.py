@@ -27,7 +27,7 @@ Place = str | os.PathLike[str] | None
 PATIENCE = 60.0
 """Seconds to wait for a lock on an SQLite file, for a server, and for another machine's sign."""
 JOURNALS = (".log", ".journal")
-SECRET = re.compile(r"(://[^:/]*:).*(?=@)|([?&]passw(?:or)?d=)[^&]*")
+SECRET = re.compile(r"(://[^:/]*:).*(?=@)|([?&]passw(?:or)?d=)[^&\s]*")
 """A password in a URL, as people write it."""
 
 
@@ -153,11 +153,13 @@ def _be_patient(engine: Any, seen: str) -> None:
     @event.listens_for(engine, "do_connect")
     def connect(dialect: Any, record: Any, arguments: Any, options: Any) -> Any:
         end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            with suppress(dialect.loaded_dbapi.OperationalError):
+        while True:
+            try:
                 return dialect.connect(*arguments, **options)
-            time.sleep(1.0)
-        return dialect.connect(*arguments, **options)
+            except dialect.loaded_dbapi.OperationalError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(1.0)
 
     @event.listens_for(engine, "handle_error")
     def away(context: Any) -> None:
