@@ -184,6 +184,13 @@ def test_what_is_told_first_stays(place: dict[str, str]) -> None:
     assert [trial.scores.tolist() for trial in study.trials] == [[1.0, 3.0]]
 
 
+def test_a_long_curve_is_kept(place: dict[str, str]) -> None:
+    study = Study(LINE, **place)
+    curve = tuple((float(epoch), 1 / (epoch + 1)) for epoch in range(5_000))
+    study.tell(study.ask()[0], 1.0, curve)
+    assert Study(LINE, **place).trials[0].curve == curve
+
+
 def test_what_is_told_is_what_is_read() -> None:
     study = Study(LINE, storage="study.db")
     done, pruned, failed = study.ask(3)

@@ -17,8 +17,10 @@ import optuna
 import sqlalchemy.exc
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage, _CachedStorage
+from optuna.storages._rdb.models import TrialUserAttributeModel
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from sqlalchemy import event
+from sqlalchemy.dialects.mysql import MEDIUMTEXT
 
 from minimand.errors import ArgumentError, FileError
 from minimand.files import runs
@@ -29,6 +31,9 @@ PATIENCE = 60.0
 JOURNALS = (".log", ".journal")
 SECRET = re.compile(r"(://[^:/]*:).*(?=@)|([?&]passw(?:or)?d=)[^&\s]*")
 """A password in a URL, as people write it."""
+_attribute = TrialUserAttributeModel.__table__.c.value_json
+_attribute.type = _attribute.type.with_variant(MEDIUMTEXT(), "mysql", "mariadb")
+"""MySQL's TEXT would end a curve after some 2,000 points."""
 
 
 def opened(place: Place) -> BaseStorage:
