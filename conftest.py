@@ -12,9 +12,8 @@ import pytest
 from minimand.component import _registry, catalogue
 from minimand.losses.custom import CustomLoss
 
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
-"""Programs that run for a moment are not worth the seconds that make them faster."""
+"""XLA's new emitters make faster programs, which take twice as long to compile."""
 
 
 def pytest_collection_finish() -> None:
@@ -22,18 +21,6 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
-
-
-@pytest.fixture
-def optimised() -> Iterator[None]:
-    """For tests whose programs run for longer than it takes to make them fast."""
-    import jax
-
-    name = "jax_disable_most_optimizations"
-    before = jax.config.read(name)
-    jax.config.update(name, False)
-    yield
-    jax.config.update(name, before)
 
 
 @pytest.fixture(autouse=True)

@@ -614,7 +614,6 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.usefixtures("optimised")
 def test_adult(minimand: Command, shared_data: Callable[[str], Path]) -> None:
     """At most 14.6 % errors on the test file, whose labels end in a full stop; in two minutes.
 

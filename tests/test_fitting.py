@@ -670,7 +670,6 @@ def test_a_spent_budget_is_named_in_the_record() -> None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.usefixtures("optimised")
 def test_digits_are_read_with_97_5_percent(capsys: pytest.CaptureFixture[str]) -> None:
     fitted = minimand.fit("digits", out="run")
     winner = fitted.run["candidates"][0]

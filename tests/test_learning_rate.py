@@ -92,7 +92,6 @@ def test_it_trains_where_the_usual_rate_fails() -> None:
     assert min(fitted.history["validation"]) < 0.65
 
 
-@pytest.mark.usefixtures("optimised")
 def test_it_is_about_as_good_as_any_rate_ten_times_as_long() -> None:
     """On average over five seeds: held-out losses of one vary by more than rates do."""
     inputs, classes = datasets.load_digits(return_X_y=True)

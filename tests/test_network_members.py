@@ -75,7 +75,6 @@ def arrays(network: Network, X: Array, folds: Sequence[Fold], seeds: list[int], 
     return [jax.tree.leaves((one.params, one.network_state)) for one in fitted]
 
 
-@pytest.mark.usefixtures("optimised")
 @pytest.mark.parametrize("rows", [(24, 23), (17, 16)])
 def test_a_shorter_fold_is_trained_as_alone(rows: tuple[int, int]) -> None:
     """To the bit, also where the longer one has a batch more."""

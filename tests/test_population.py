@@ -16,12 +16,6 @@ from minimand.networks import MLP
 from minimand.optimizers import SGD, Adam
 from minimand.training import Population, Recipe, Trained, members, train_members
 
-pytestmark = pytest.mark.usefixtures("optimised")
-"""Without optimisation LLVM rounds the sums of batches of other shapes differently."""
-
-pytestmark = pytest.mark.usefixtures("optimised")
-"""Without optimisation LLVM rounds the sums of batches of other shapes differently."""
-
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(90, 3))
 Y = np.sin(X[:, 0]) + X[:, 1] * X[:, 2]

@@ -156,7 +156,6 @@ def test_the_compiled_run_equals_a_plain_loop(patience: int, min_delta: float, e
 # --- Members ---
 
 
-@pytest.mark.usefixtures("optimised")
 def test_members_in_one_program_equal_runs_alone() -> None:
     recipes = [
         replace(SMALL, optimizer=SGD(learning_rate=rate, momentum=momentum), penalty=L2(strength))
