@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import jax
 import numpy as np
 
 from minimand.arrays import Array
@@ -73,7 +74,7 @@ def probe_width(
         took = []
         for _ in range(TURNS):
             begun = time.perf_counter()
-            after = rows.advance(state, 1, 1 + STEPS)
+            after = jax.block_until_ready(rows.advance(state, 1, 1 + STEPS))
             took.append(time.perf_counter() - begun)
         if np.any(np.asarray(after.status) != RUNNING):
             raise SolverError(
