@@ -16,6 +16,13 @@ os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 """XLA's new emitters make faster programs, which take twice as long to compile."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Processes that share the tests must agree on their names."""
+    for item in items:
+        if " at 0x" in item.name:
+            raise pytest.UsageError(f"{item.nodeid} holds an address; give the parameter an id")
+
+
 def pytest_collection_finish() -> None:
     """Libraries stay, so the garbage collector need not walk through them time and again."""
     gc.collect()

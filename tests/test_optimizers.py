@@ -403,7 +403,7 @@ def decayed(groups: Any, rule: Any) -> Any:
     return [kernels | {"weight_decay": rule.weight_decay}, biases | {"weight_decay": 0.0}]
 
 
-@pytest.mark.parametrize(("rule", "peer"), PEERS, ids=lambda x: str(x)[:40])
+@pytest.mark.parametrize(("rule", "peer"), PEERS, ids=[str(rule)[:40] for rule, _ in PEERS])
 def test_a_hundred_steps_equal_an_independent_implementation(
     rule: Optimizer, peer: Callable[[Any], Flat]
 ) -> None:
