@@ -23,6 +23,7 @@ LAYERS = [
     "randomness",
     "budget",
     "files",
+    "drawing",
     "losses",
     "constraints",
     "penalties",

@@ -15,6 +15,7 @@ import pytest
 
 from minimand import cli
 from minimand.component import catalogue
+from minimand.drawing import braille
 from minimand.errors import ArgumentError
 from minimand.losses import (
     CrossEntropy,
@@ -29,7 +30,7 @@ from minimand.losses import (
     ZeroOne,
 )
 from minimand.report.cards import facts, fields, summary
-from minimand.report.loss_charts import braille, chart, curves, plain, rendered, undrawable
+from minimand.report.loss_charts import chart, curves, plain, rendered, undrawable
 
 LOSSES: list[Any] = [made() for made in catalogue("loss").values()]
 DRAWN = [loss for loss in LOSSES if not undrawable(loss)]

@@ -10,7 +10,7 @@ import pytest
 
 from minimand import cli
 from minimand.component import catalogue
-from minimand.report.schedule_charts import chart, curve, plain, reach, rendered
+from minimand.drawing import written
 from minimand.schedules import (
     Constant,
     Cosine,
@@ -22,6 +22,7 @@ from minimand.schedules import (
     Schedule,
     Warmup,
 )
+from minimand.schedules.base import curve, reach
 
 SCHEDULES = [made() for made in catalogue("schedule").values()]
 each_schedule = pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
@@ -32,9 +33,9 @@ def test_every_schedule_plots_itself(schedule: Schedule) -> None:
     what, x, y = curve(schedule)
     assert np.all(np.isfinite(y)) and np.all(np.diff(x) > 0) and y.max() > 0.98
     assert isinstance(schedule, Constant) == (y.min() == y.max())
-    lines = plain(schedule).splitlines()
+    lines = schedule.sketch().splitlines()
     assert max(map(len, lines)) <= 80 and lines[-1] == f"over the {what}"
-    drawn = chart(schedule).to_dict()
+    drawn = schedule.plot().to_dict()
     assert drawn["title"] == str(schedule)
     assert [row["y"] for row in drawn["data"]["values"]] == y.tolist()
 
@@ -57,7 +58,7 @@ def test_a_memory_is_drawn_over_epochs_without_progress() -> None:
 
 
 def test_a_chart_is_written() -> None:
-    assert rendered(Cosine(), "png").startswith(b"\x89PNG")
+    assert written(Cosine().plot, "png").startswith(b"\x89PNG")
 
 
 def run(

@@ -82,12 +82,12 @@ def show_schedule(
     chart: Picture = None,
 ) -> None:
     """Show a schedule: formula, source, use, facts, fields and its picture."""
-    from minimand.report import schedule_charts
+    from minimand.drawing import written
     from minimand.schedules import Schedule
 
     schedule = Schedule.parse(name)
-    drawn = schedule_charts.rendered(schedule, form(chart), steps) if chart else b""
-    _show(schedule, [], schedule_charts.plain(schedule, steps), chart, drawn)
+    drawn = written(lambda: schedule.plot(steps), form(chart)) if chart else b""
+    _show(schedule, [], schedule.sketch(steps), chart, drawn)
 
 
 @augmentations_app.callback()

@@ -209,9 +209,9 @@ def depth(
     """Train plain, clipped, batch-normalised and residual networks, and show their gradients."""
     from minimand.data import FeatureEncoder, TargetEncoder, infer_task
     from minimand.diagnosis.depth import deep_networks
+    from minimand.drawing import check_form
     from minimand.fitting.main import table_of
     from minimand.report import depth_charts
-    from minimand.report.loss_charts import check_form
 
     if chart:
         check_form(form(chart))

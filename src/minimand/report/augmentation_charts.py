@@ -13,8 +13,8 @@ from minimand import randomness
 from minimand.arrays import Array
 from minimand.data.augmentation import Augmentation
 from minimand.data.images import read_images
+from minimand.drawing import written
 from minimand.report import pictures
-from minimand.report.loss_charts import written
 from minimand.training.batches import inputs
 
 ROWS, DRAWS = 6, 8

@@ -15,19 +15,11 @@ from typing import Any
 import altair as alt
 import numpy as np
 
+from minimand.drawing import COLOURS
 from minimand.errors import ArgumentError, ShapeError
 from minimand.report.text import clip, number, printable
 
 Chart = alt.Chart | alt.LayerChart | alt.FacetChart | alt.VConcatChart
-
-COLOURS = {
-    "ink": "#24292f",
-    "muted": "#68707a",
-    "line": "#d5d9de",
-    "accent": "#0b6e99",
-    "second": "#c2571a",
-}
-"""Colours of the charts under the names by which a page gives each a light and a dark value."""
 
 MOST_POINTS = 1000
 MOST_CANDIDATES = 40

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 
 from minimand.diagnosis.depth import DeepNetwork
-from minimand.report.charts import COLOURS
-from minimand.report.loss_charts import written
+from minimand.drawing import COLOURS, written
 
 WHEN = ("before training", "after training")
 HEADINGS = (

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import altair as alt
 import numpy as np
 
+from minimand.drawing import COLOURS
 from minimand.errors import ArgumentError
-from minimand.report.charts import COLOURS, Chart, _labels
+from minimand.report.charts import Chart, _labels
 
 if TYPE_CHECKING:
     from minimand.tuning.study import Study

@@ -11,16 +11,14 @@ import altair as alt
 import numpy as np
 
 from minimand.arrays import Array
-from minimand.errors import ArgumentError, unknown
+from minimand.drawing import COLOURS, braille, styled, written
+from minimand.errors import ArgumentError
 from minimand.losses import Loss
 from minimand.losses.base import JointLoss, PointwiseLoss
 from minimand.losses.margin import MarginLoss
 from minimand.losses.regression import ResidualLoss
-from minimand.report.charts import COLOURS
 
-FORMATS = ("svg", "png", "html")
 POINTS = 241
-_PER_COLUMN = 512  # so that even a jump is drawn without a gap
 TARGETS = {
     "count": (0.0, 1.0, 2.0),
     "positive": (0.5, 1.0, 2.0),
@@ -109,15 +107,7 @@ def chart(loss: Loss) -> alt.HConcatChart:
         .properties(width=200, height=160)
         for what in dict.fromkeys(c.what for c in drawn)
     ]
-    whole: alt.HConcatChart = (
-        alt.hconcat(*panels, title=str(loss))
-        .configure_view(stroke=None)
-        .configure_axis(
-            domain=False, ticks=False, gridColor=COLOURS["line"], labelColor=COLOURS["ink"],
-            titleColor=COLOURS["muted"], titleFontWeight="normal",
-        )
-        .configure_title(color=COLOURS["ink"], anchor="start")
-    )  # fmt: skip
+    whole: alt.HConcatChart = styled(alt.hconcat(*panels, title=str(loss)))
     return whole
 
 
@@ -131,26 +121,6 @@ def rendered(loss: Loss, form: str) -> bytes:
     b'<svg'
     """
     return written(lambda: chart(loss), form)
-
-
-def written(draw: Callable[[], Any], form: str) -> bytes:
-    """A chart as the content of a file; it is drawn only if the form is known."""
-    check_form(form)
-    import vl_convert
-
-    drawn = draw()
-    if form == "html":
-        return bytes(drawn.to_html(inline=True).encode())
-    specification = drawn.to_dict()
-    if form == "svg":
-        return vl_convert.vegalite_to_svg(specification).encode()
-    return vl_convert.vegalite_to_png(specification, scale=2)
-
-
-def check_form(form: str) -> None:
-    """Raise `ArgumentError` for a form that no chart has."""
-    if form not in FORMATS:
-        raise unknown("form of a chart", form, FORMATS)
 
 
 def plain(loss: Loss, width: int = 22, height: int = 7) -> str:
@@ -179,24 +149,6 @@ def plain(loss: Loss, width: int = 22, height: int = 7) -> str:
     lines = ["   ".join(parts).rstrip() for parts in zip(*panels, strict=True)]
     at = f", at y = {middle:g}" if len(targets) > 1 else ""
     return "\n".join([*lines, f"over the {axis(loss)}{at}"])
-
-
-def braille(y: Array, width: int, height: int) -> list[str]:
-    """A curve through evenly spaced values [n] as `height` lines of `width` Braille characters.
-
-    >>> braille(np.array([0.0, 1.0]), width=2, height=1)
-    ['⡤⠚']
-    """
-    columns, rows = 2 * width, 4 * height
-    fine = np.linspace(0, len(y) - 1, _PER_COLUMN * columns)
-    at = np.interp(fine, np.arange(len(y)), y)
-    spread = float(np.ptp(at))
-    level = (at - at.min()) / spread if spread else np.full(len(at), 0.5)
-    dots = np.zeros((rows, columns), dtype=bool)
-    dots[np.rint((1 - level) * (rows - 1)).astype(int), np.arange(len(at)) // _PER_COLUMN] = True
-    bits = np.array([[1, 8], [2, 16], [4, 32], [64, 128]])
-    cells = (dots.reshape(height, 4, width, 2) * bits[:, None, :]).sum(axis=(1, 3))
-    return ["".join(chr(0x2800 + int(cell)) for cell in line) for line in cells]
 
 
 def _has_slope(loss: Loss) -> bool:

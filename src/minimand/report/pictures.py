@@ -12,8 +12,8 @@ import altair as alt
 import numpy as np
 
 from minimand.arrays import Array
+from minimand.drawing import COLOURS
 from minimand.errors import ShapeError
-from minimand.report.charts import COLOURS
 
 TILE = 64
 """How high an image is drawn, in pixels of the chart."""

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 import numpy as np
 
+from minimand.drawing import COLOURS
 from minimand.errors import ArgumentError, unknown
-from minimand.report.charts import COLOURS, Chart, _fall, _labels, _thinned
+from minimand.report.charts import Chart, _fall, _labels, _thinned
 from minimand.report.importance import importances, valued
 from minimand.report.text import clip, number, printable
 
