@@ -28,6 +28,7 @@ from minimand.arrays import Array
 from minimand.errors import ArgumentError, FileError
 from minimand.files import refusal, sweep, write_file
 from minimand.training.recipe import Recipe
+from minimand.training.trees import is_key
 
 FORMAT = 3
 PATTERN = "step-*.safetensors"
@@ -207,7 +208,7 @@ def _checksum(content: bytes) -> bytes:
 def _plain(state: Any) -> list[np.ndarray]:
     """The leaves of a state, copied to the host."""
     return [
-        np.array(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+        np.array(jax.random.key_data(leaf) if is_key(leaf) else leaf)
         for leaf in jax.tree.leaves(state)
     ]
 
@@ -217,12 +218,8 @@ def _alike(state: Any, leaves: list[np.ndarray]) -> Any:
     old, structure = jax.tree.flatten(state)
     new = [
         jax.random.wrap_key_data(jax.numpy.asarray(leaf), impl=jax.random.key_impl(like))
-        if _is_key(like)
+        if is_key(like)
         else leaf
         for like, leaf in zip(old, leaves, strict=True)
     ]
     return jax.tree.unflatten(structure, new)
-
-
-def _is_key(leaf: Any) -> bool:
-    return bool(jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key))

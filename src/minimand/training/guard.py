@@ -66,11 +66,6 @@ def culprit(
     return "the parameters after their update stopped being finite"
 
 
-def finite(tree: Tree) -> bool:
-    """Whether every number of a tree is finite, looked at from the host."""
-    return all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(tree))
-
-
 def _named(tree: Tree) -> str:
     """The path of the first leaf that is not finite, with the place of the entry."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):

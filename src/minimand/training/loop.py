@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 import jax
 import numpy as np
@@ -15,9 +14,9 @@ from minimand.budget import Budget
 from minimand.data.splits import Fold
 from minimand.errors import ArgumentError, SolverError
 from minimand.networks.base import Tree, merged
+from minimand.training.anchor import Anchor
 from minimand.training.checkpoint import Checkpoints, NoCheckpoints, identity
 from minimand.training.compilation import collector_paused
-from minimand.training.guard import finite
 from minimand.training.inputs import check_seeds
 from minimand.training.members import InMemory, next_chunk, results
 from minimand.training.program import NON_FINITE, RUNNING, State
@@ -25,9 +24,11 @@ from minimand.training.progress import Event, Listener, medians, progress_bar
 from minimand.training.recipe import Recipe
 from minimand.training.result import Trained, as_watched
 from minimand.training.sharding import on_devices
+from minimand.training.source import RowSource
+from minimand.training.trees import copied
 
 HALVINGS = 20
-FIRST = 256
+FIRST = 32
 """The steps of the first chunk, at most."""
 
 LONGER = 4
@@ -165,31 +166,6 @@ def train_members(
         )
 
 
-class RowSource(Protocol):
-    """Steps on rows, wherever these are: what `run` drives. An epoch has `steps` on `rows` rows."""
-
-    steps: int
-    rows: int
-
-    def begin(self) -> State:
-        """The state of every member before its first step."""
-
-    def reach(self, first: int, wanted: int) -> int:
-        """How far one call of `advance` can go from step `first`, at most to `wanted`."""
-
-    def advance(self, state: State, first: int, until: int, careful: bool = False) -> State:
-        """The state before step `until`, from the one before step `first`.
-
-        A careful run ends before the first gradient or parameter that is not finite.
-        """
-
-    def finish(self, state: State) -> State:
-        """The state as if the epoch ended here."""
-
-    def culprit(self, state: State) -> str:
-        """The first tensor of the step after `state` that is not finite, in words."""
-
-
 def run(
     rows: RowSource,
     recipes: Sequence[Recipe],
@@ -207,7 +183,8 @@ def run(
         state = rows.begin()
         if starts:
             state = _begun(state, starts)
-        done, (state, good) = saved.restored((state, state if halves else None))
+        done, (state, good) = saved.restored((state, copied(state) if halves else None))
+        anchor = Anchor(done, state) if len(recipes) == 1 else None
         budget.taken = done
         begun, first = time.perf_counter(), done
         while done < last and not budget.spent() and np.any(np.asarray(state.status) == RUNNING):
@@ -215,19 +192,21 @@ def run(
             if halves:
                 wanted = min(wanted, done - done % steps + steps)
             chunk_begun, ahead = time.perf_counter(), rows.reach(done, wanted)
-            before = state  # and no older one
-            state = rows.advance(before, done, ahead)
-            if len(recipes) == 1 and _broken(state):
-                rate = np.asarray(before.rate)
+            state = rows.advance(state, done, ahead)
+            if anchor and np.asarray(state.status)[0] == NON_FINITE:
+                rate = np.array(state.rate)
                 if good is not None and rate[0] > 0.5**HALVINGS:
-                    done, state = int(good.step[0]), good._replace(rate=rate / 2)
+                    done, state = int(good.step[0]), copied(good)._replace(rate=rate / 2)
+                    anchor = Anchor(done, state)
                     continue
-                state = rows.advance(before, done, ahead, careful=True)
+                state = anchor.replayed(rows, done, ahead)
                 finding = rows.culprit(state)
                 state = state._replace(status=np.full_like(state.status, NON_FINITE))
                 break
             if good is not None and ahead % steps == 0 and _last_loss(state) < _last_loss(good):
-                good = state
+                good = copied(state)
+            if anchor:
+                anchor.moved(ahead, state)
             saved.after(ahead, (state, good))
             now = time.perf_counter()
             event = Event(
@@ -258,18 +237,12 @@ def _last_loss(state: State) -> float:
     return float(np.asarray(state.history)[0, epoch - 1, 0]) if epoch else np.inf
 
 
-def _broken(state: State) -> bool:
-    """Whether a run of one member met numbers that are not finite, noticed or not yet."""
-    noticed = np.asarray(state.status)[0] == NON_FINITE
-    return bool(noticed) or not finite(state.params)
-
-
 def _begun(state: State, starts: Sequence[Trained | Tree]) -> State:
     """The state from which members go on, or begin with the parameters given."""
     if past := [one.last for one in starts if isinstance(one, Trained)]:
         return state._replace(**jax.tree.map(_stacked, *past))
     params = merged(state.params, jax.tree.map(_stacked, *starts))
-    return state._replace(params=params, best_params=params)
+    return state._replace(params=params, best_params=copied(params))
 
 
 def _stacked(*leaves: Array) -> np.ndarray:

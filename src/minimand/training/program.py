@@ -69,7 +69,7 @@ def begin(members: Member, X: Array, bias: Array) -> State:
     return started
 
 
-@partial(jax.jit, static_argnames="careful")
+@partial(jax.jit, static_argnames="careful", donate_argnames="state")
 def advance(
     members: Member,
     X: Array,
@@ -81,8 +81,8 @@ def advance(
 ) -> State:
     """Run every member from step `first` to step `until`, or until all have stopped.
 
-    The state given stays valid, so that the host can go back to it. A `careful` run also looks at
-    every gradient and at every parameter, and ends before the first that is not finite.
+    The state given is used up: its memory becomes that of the one returned. A `careful` run also
+    looks at every gradient and at every parameter, and ends before the first that is not finite.
     """
     steps = steps_in_epoch(members)
 
@@ -102,7 +102,15 @@ def advance(
         )
         return step - first + last, state
 
-    return jax.lax.while_loop(unfinished, to_the_end_of_the_epoch, (first, state))[1]
+    return noticed(jax.lax.while_loop(unfinished, to_the_end_of_the_epoch, (first, state))[1])
+
+
+def noticed(state: State) -> State:
+    """A single member whose parameters are not finite has ended; of several, at an epoch's end."""
+    if len(state.status) > 1:
+        return state
+    status = jnp.where(all_finite(state.params), state.status, NON_FINITE)
+    return state._replace(status=status)
 
 
 @jax.jit

@@ -39,6 +39,7 @@ from minimand.training.program import (
     begin,
     end_epoch,
     epoch_keys,
+    noticed,
     scores,
     take_steps,
     validated,
@@ -78,7 +79,8 @@ def train_stream(
     Args:
         recipe: what to train and how.
         source: `ParquetBlocks`, a list of (X, y) or (X, y, weight), anything that gives such blocks
-            whenever it is gone through, or a function that makes a generator of them.
+            whenever it is gone through, a generator of them (kept in a temporary folder), or a
+            function that makes one.
         validation: the share of blocks, drawn with the seed, that early stopping watches (0 turns
             it off), or other blocks to watch, such as [(X, y)].
         seed: decides the initial parameters, the order of the rows and the validation part.
@@ -282,7 +284,7 @@ def read_ahead(items: Iterator[T]) -> Generator[T]:
             yield item
 
 
-@partial(jax.jit, static_argnames="careful")
+@partial(jax.jit, static_argnames="careful", donate_argnames="state")
 def _through(
     members: Member,
     block: Any,
@@ -296,7 +298,7 @@ def _through(
     X, y, weight, order, count = block
     members = _with_rows(members, order, weight)
     keys = epoch_keys(members, visit)
-    return take_steps(members, X, y, state, keys, first, last, count, careful)
+    return noticed(take_steps(members, X, y, state, keys, first, last, count, careful))
 
 
 @jax.jit
@@ -317,7 +319,7 @@ def _said(members: Member, block: Any, state: State) -> tuple[np.ndarray, ...]:
     return np.asarray(found), np.asarray(y), np.asarray(weight)
 
 
-@jax.jit
+@partial(jax.jit, donate_argnames="state")
 def _end(members: Member, state: State, total: Any) -> State:
     ended: State = jax.vmap(end_epoch)(members, state, total)
     return ended

@@ -72,11 +72,11 @@ def probe_width(
         if rows.width < width:
             break
         took = []
-        for _ in range(TURNS):
+        for done in range(1, 1 + TURNS * STEPS, STEPS):
             begun = time.perf_counter()
-            after = jax.block_until_ready(rows.advance(state, 1, 1 + STEPS))
+            state = jax.block_until_ready(rows.advance(state, done, done + STEPS))
             took.append(time.perf_counter() - begun)
-        if np.any(np.asarray(after.status) != RUNNING):
+        if np.any(np.asarray(state.status) != RUNNING):
             raise SolverError(
                 f"the loss stopped being finite within {STEPS} steps, so that there was nothing to "
                 f"measure; scale the inputs, or take a smaller step size"
