@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import gc
+import os
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -209,6 +213,27 @@ def test_a_function_that_makes_a_generator_is_a_source() -> None:
     assert made.history == listed.history
 
 
+def test_a_generator_is_kept_for_later_epochs_and_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    weighted = [(x, y, np.arange(1.0, 1 + len(y))) for x, y in BLOCKS]
+    for blocks in (BLOCKS, weighted):
+        once = train_stream(RECIPE, (block for block in blocks), validation=WATCHED)
+        same(once, train_stream(RECIPE, blocks, validation=WATCHED))
+    gc.collect()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_generator_that_no_disk_holds_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(FileError, match=r"No space left on device.*TMPDIR"):
+        train_stream(RECIPE, iter(BLOCKS), validation=0.0)
+
+
 def test_a_share_of_blocks_is_held_out() -> None:
     fitted = train_stream(RECIPE, BLOCKS, validation=0.25, seed=1)
     (held,) = np.random.default_rng(1).permutation(4)[:1]
@@ -306,7 +331,8 @@ def test_a_bad_row_is_named_with_its_block() -> None:
 @pytest.mark.parametrize(
     ("source", "arguments", "error", "text"),
     [
-        (iter(BLOCKS), {}, ArgumentTypeError, "cannot be gone through anew"),
+        (5, {}, ArgumentTypeError, "int cannot be gone through"),
+        (iter([(np.array([[{}]]), Y[:1])]), {}, DataError, "block 1 holds objects"),
         (3, {}, ArgumentTypeError, "int cannot be gone through"),
         ([X], {}, ArgumentTypeError, "block 1 is a ndarray"),
         ([], {}, DataError, "no blocks"),

@@ -8,10 +8,13 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import shutil
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,7 +70,7 @@ class ParquetBlocks(Blocks):
         UnknownNameError: no such column.
         DataError: a file is not Parquet, or a column does not hold numbers.
 
-    >>> from tempfile import TemporaryDirectory
+    >>> from tempfile import mkdtemp
     >>> with TemporaryDirectory() as folder:
     ...     frame = pl.DataFrame({"x": [1.0, 2.0, 3.0], "y": [0, 1, 1]})
     ...     frame.write_parquet(f"{folder}/a.parquet")
@@ -151,14 +154,17 @@ class ParquetBlocks(Blocks):
 
 
 def as_blocks(source: Blocks | Iterable[Any]) -> Blocks:
-    """Blocks as they are, or made of anything that gives (X, y) or (X, y, weight) again and again.
+    """Blocks as they are, or made of anything that gives (X, y) or (X, y, weight).
 
     What has a length and can be indexed, a list for one, is read in any order; anything else, in
     its own: an object whose `__iter__` begins again, or the function that makes a generator. It is
-    gone through once to learn how many rows there are.
+    gone through once to learn how many rows there are. What can be gone through only once, such as
+    a generator, is kept in a temporary folder (`TMPDIR` says where) as long as it is in use.
 
     Raises:
-        ArgumentTypeError: it can be gone through only once, or holds something else.
+        ArgumentTypeError: it cannot be gone through, or holds something else.
+        DataError: blocks to be kept hold something other than numbers.
+        FileError: they cannot be kept, because the disk is full for one.
 
     >>> as_blocks([(np.ones((4, 2)), np.zeros(4)), (np.ones((3, 2)), np.zeros(3))]).sizes
     (4, 3)
@@ -176,17 +182,54 @@ class _Made:
         return iter(self._make())
 
 
+class _Kept(Sequence[Any]):
+    """What can be gone through only once, kept block by block in a temporary folder."""
+
+    def __init__(self, source: Iterator[Any]):
+        self._folder = mkdtemp(prefix="minimand-")
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        self._parts: list[int] = []
+        for number, block in enumerate(source):
+            parts = [part for part in _parts(block, number) if part is not None]
+            self._parts.append(len(parts))
+            for path, part in zip(self._paths(number), parts, strict=True):
+                try:
+                    np.save(path, np.asarray(part), allow_pickle=False)
+                except ValueError:
+                    raise DataError(
+                        f"block {number + 1} holds objects; a stream takes numbers"
+                    ) from None
+                except OSError as error:
+                    raise FileError(
+                        f"cannot keep the blocks in '{self._folder}' ({error.strerror}); name "
+                        f"a folder with more space by TMPDIR, or give the function that makes them"
+                    ) from None
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __getitem__(self, number: Any) -> Any:
+        if number >= len(self):
+            raise IndexError(number)
+        return tuple(map(np.load, self._paths(number)))
+
+    def _paths(self, number: int) -> list[str]:
+        return [f"{self._folder}/{number}-{i}.npy" for i in range(self._parts[number])]
+
+
 class _GivenBlocks(Blocks):
     """What somebody gives block by block."""
 
     def __init__(self, source: Any):
         if callable(source) and not hasattr(source, "__iter__"):
             source = _Made(source)
-        if isinstance(source, Iterator) or not hasattr(source, "__iter__"):
+        if not hasattr(source, "__iter__"):
             raise ArgumentTypeError(
-                f"{type(source).__name__} cannot be gone through anew every epoch; give the "
-                f"function that makes it, or a list of (X, y) blocks"
+                f"{type(source).__name__} cannot be gone through; give a list or a generator of "
+                f"(X, y) blocks, or the function that makes it"
             )
+        if isinstance(source, Iterator):
+            source = _Kept(source)
         self._source = source
         self.any_order = hasattr(source, "__len__") and hasattr(source, "__getitem__")
         self.sizes = tuple(len(_parts(block, k)[1]) for k, block in enumerate(source))
