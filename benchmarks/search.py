@@ -53,7 +53,7 @@ def data() -> tuple[np.ndarray, np.ndarray, Folds]:
     return (X / 16).astype(np.float32), y.astype(np.int64), list(folds)
 
 
-def minimand(chosen: Sequence[Setting], width: int = 1) -> np.ndarray:
+def minimand(chosen: Sequence[Setting], width: int | None = None) -> np.ndarray:
     """All of it as members of one program, so many side by side on a core."""
     from minimand.data.splits import Fold
     from minimand.losses import CrossEntropy
@@ -218,7 +218,7 @@ def done(begun: float, scores: Any, folds_first: bool = False) -> np.ndarray:
 
 ENGINES: dict[str, Callable[[Sequence[Setting]], np.ndarray]] = {
     "minimand": minimand,
-    "minimand, width 8": partial(minimand, width=8),
+    "minimand, width 1": partial(minimand, width=1),
     "GridSearchCV(MLPClassifier)": scikit_learn,
     "Optuna, PyTorch": optuna,
     "Ray Tune, PyTorch": ray,

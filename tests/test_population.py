@@ -97,16 +97,18 @@ def test_as_many_run_side_by_side_as_memory_holds(monkeypatch: pytest.MonkeyPatc
         assert_same(one, other)
 
 
-def test_a_member_that_goes_to_nan_leaves_the_others_bits_alone() -> None:
+@pytest.mark.parametrize(("jobs", "width"), [(2, 1), (1, 8)])
+def test_a_member_that_goes_to_nan_leaves_the_others_bits_alone(jobs: int, width: int) -> None:
     """The same members with and without one whose learning rate is 1e6."""
-    rates = [1e-3, 1e-2, 1e6, 3e-2]
+    rates = [1e-3, 1e-2, 1e6, 3e-2, 3e-3, 1e-4]
     plain = replace(BASE, network=MLP(hidden=(8,)))
     recipes = [replace(plain, optimizer=SGD(learning_rate=rate)) for rate in rates]
-    *most, last = train_members(recipes, X, Y, FOLDS[:1] * 4, [0] * 4, jobs=2)
-    healthy = recipes[:2] + recipes[3:]
-    without = train_members(healthy, X, Y, FOLDS[:1] * 3, [0] * 3, jobs=2)
-    assert not most[2].finite
-    for one, other in zip([most[0], most[1], last], without, strict=True):
+    fitted = train_members(recipes, X, Y, FOLDS[:1] * 6, [0] * 6, jobs=jobs, width=width)
+    broken = fitted.pop(2)
+    del recipes[2]
+    without = train_members(recipes, X, Y, FOLDS[:1] * 5, [0] * 5, jobs=jobs, width=width)
+    assert not broken.finite
+    for one, other in zip(fitted, without, strict=True):
         assert_same(one, other)
 
 

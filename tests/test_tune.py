@@ -19,12 +19,13 @@ from minimand.data.splits import Fold
 from minimand.errors import ArgumentError, DataError, SolverError
 from minimand.losses import CrossEntropy, Squared
 from minimand.metrics import RMSE, Accuracy
-from minimand.networks import MLP, Linear
+from minimand.networks import CNN, MLP, Linear, Network
 from minimand.optimizers import SGD, Adam
 from minimand.training import Recipe, members, train_members
 from minimand.tuning import Choice, Float, Int, probe_width, tune
 from minimand.tuning.evaluate import CrossValidation
 from minimand.tuning.space import applied
+from minimand.tuning.width import usual_width
 
 WINE, KINDS = (values[:176] for values in load_wine(return_X_y=True))
 SICK, PROGRESS = (values[:441] for values in load_diabetes(return_X_y=True))
@@ -246,6 +247,23 @@ def test_the_width_may_be_measured_and_is_told() -> None:
     assert alone.width is None
     for one, other in zip(found.study.trials, alone.study.trials, strict=True):
         np.testing.assert_allclose(one.scores, other.scores, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("network", "shape", "expected"),
+    [
+        (Linear(), (30,), 8),
+        (MLP(hidden=(128,), outputs=10, norm="batch"), (64,), 8),
+        (MLP(hidden=(256,), outputs=10), (784,), 1),
+        (CNN(channels=(4,), outputs=2), (8, 8, 1), 1),
+    ],
+    ids=["linear", "small", "large", "convolution"],
+)
+def test_small_dense_networks_are_trained_side_by_side(
+    network: Network, shape: tuple[int, ...], expected: int
+) -> None:
+    """The rule of the table in benchmarks/search.md."""
+    assert usual_width(Recipe(network, CrossEntropy()), np.zeros((5, *shape))) == expected
 
 
 def test_a_width_that_does_not_fit_into_memory_is_not_measured(

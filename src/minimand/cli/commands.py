@@ -148,7 +148,10 @@ def tune(
         int | None, typer.Option(min=1, help="Members at a time.  [default: all cores]")
     ] = None,
     width: Annotated[
-        str | None, typer.Option(help="Members side by side on a core: a number, or probe.")
+        str | None,
+        typer.Option(
+            help="Members side by side on a core: a number, or probe.  [default: by the network]"
+        ),
     ] = None,
     trials: Annotated[int, typer.Option(help="How many settings.")] = 64,
     sampler: Annotated[str, typer.Option(help="tpe, random, sobol, grid, gp or cma-es.")] = "tpe",

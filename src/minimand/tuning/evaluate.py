@@ -21,6 +21,7 @@ from minimand.training.watching import measured
 from minimand.tuning.progress import Pulse, unheard
 from minimand.tuning.pruning import ByFolds, Place
 from minimand.tuning.space import Setting, applied, groups
+from minimand.tuning.width import usual_width
 
 
 class Scale(NamedTuple):
@@ -66,7 +67,8 @@ class CrossValidation:
         weight: [n] weights of the rows.
         validation: the share of the training rows to watch; 0: none, every epoch is run.
         jobs: how many threads train on a CPU; by default one for each core.
-        width: how many members a thread trains side by side, as in `train_members`.
+        width: how many members a thread trains side by side, as in `train_members`; None: 8 for
+            small dense networks, see `usual_width`.
         pulse: hears about twice a second how many members are alive.
     """
 
@@ -120,7 +122,7 @@ class CrossValidation:
             [seed for _, seed, _ in runs],
             weight=weight,
             jobs=self.jobs,
-            width=self.width,
+            width=self.width or usual_width(runs[0][0], X),
             budget=Budget(),
             progress=False,
             listeners=[lambda event: self.pulse(event.alive)],
@@ -138,7 +140,7 @@ class CrossValidation:
             [seed] * len(places),
             weight=weight,
             jobs=self.jobs,
-            width=self.width,
+            width=self.width or usual_width(recipes[0], X),
         )
 
     def judged(self, trained: Trained, fold: int) -> float:
