@@ -194,8 +194,8 @@ class Working:
         if not work.value < before:
             cheap = CHEAP * len(rows) < problem.design.columns
             final = separable and (cheap or (sparse and near <= NEAR))
-            work.descend(share * gap, budget, left if final and sparse else share * gap)
-            if final:
+            ended = work.descend(share * gap, budget, left if final and sparse else share * gap)
+            if final and ended > left:
                 work.polish(self.polish, left)
         work.balance()
         self.theta[here], self.scores, self.value = work.theta, work.scores, work.value
@@ -235,11 +235,13 @@ class Work:
         """The columns, which are copied."""
         return self.problem.design.pick(self.columns)
 
-    def descend(self, gap: float, budget: Budget, within: float) -> None:
-        """Sweep over the outputs until about a gap is left here, and another within a sweep."""
+    def descend(self, gap: float, budget: Budget, within: float) -> float:
+        """Sweep over the outputs until about a gap is left, and another inside a sweep; the sum."""
         for _ in range(SWEEPS):
-            if self.sweep(within) <= gap or budget.spent():
+            beyond, inside = self.sweep(within)
+            if beyond <= gap or budget.spent():
                 break
+        return beyond + inside
 
     def enter(self, new: Array, gap: float, budget: Budget) -> None:
         """Descend in some columns alone."""
@@ -256,27 +258,28 @@ class Work:
         self.theta, self.scores = polish(self.columns, self.theta, self.scores, gap)
         self.value = self.height(self.theta, self.scores)
 
-    def sweep(self, gap: float) -> float:
-        """Go down once in every output; about what is then left to gain here.
+    def sweep(self, gap: float) -> tuple[float, float]:
+        """Go down once in every output; about what is left to gain, beyond and in the quadratics.
 
         One output: what the quadratic did not foresee. Several: what the sweep has gained, since
         each step changes the quadratics of the other outputs.
         """
-        outputs, left = self.scores.shape[1], 0.0
+        outputs, beyond, inside = self.scores.shape[1], 0.0, 0.0
         bends = raised_bends(self.problem, self.scores)
         for k in range(outputs):
             slopes = self.problem.slopes(self.scores)[:, k]
             model = Quadratic(self.part, slopes, bends[:, k], self.theta[:-1, k], self.penalty)
             step = np.zeros_like(self.theta)
-            step[:-1, k], step[-1, k] = model.minimise(gap / outputs)
+            step[:-1, k], step[-1, k], left = model.minimise(gap / outputs)
             moved = self.part.push(step)
             change = moved[:, k]
             foreseen = float(slopes @ change + 0.5 * bends[:, k] @ np.square(change))
             foreseen += float(self.penalty.of(self.theta[:-1] + step[:-1]))
             foreseen -= float(self.penalty.of(self.theta[:-1]))
             earned = self._search(step, moved, foreseen)
-            left += abs(earned + foreseen) if outputs == 1 else earned
-        return left
+            beyond += abs(earned + foreseen) if outputs == 1 else earned
+            inside += left
+        return beyond, inside
 
     def balance(self) -> None:
         """Shift the intercepts until the slopes of every output sum to 0."""
