@@ -187,6 +187,21 @@ def test_the_scale_is_where_the_loss_is_least(epsilon: float) -> None:
     assert loss.scale(r, zero, weight) == pytest.approx(best.x, rel=1e-4)
 
 
+@pytest.mark.parametrize("epsilon", [1.01, 1.35, 4.0])
+@pytest.mark.parametrize("zeros", [0, 3, 30, 40])
+def test_the_scale_of_a_solver_solves_its_equation(epsilon: float, zeros: int) -> None:
+    random = np.random.default_rng(2)
+    r, weight = random.standard_t(1, 40), random.random(40)
+    r[:zeros], share = 0.0, weight / weight.sum()
+    loss, zero = HuberWithScale(epsilon), np.zeros(40)
+    scale = loss.settled(r, zero, share).scale
+    assert scale == pytest.approx(float(loss.scale(r, zero, share)), rel=1e-12)
+    if share[zeros:].sum() > 1 / epsilon**2:
+        assert share @ np.minimum(r**2 / scale**2, epsilon**2) == pytest.approx(1, rel=1e-12)
+    else:
+        assert scale == 0
+
+
 def test_without_outliers_it_is_twice_the_root_mean_square() -> None:
     r = np.array([1.0, -2.0, 3.0])
     zero = np.zeros(3)

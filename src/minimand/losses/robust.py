@@ -14,7 +14,7 @@ from minimand.component import Card, Interval, NonNegative, Positive, Range, com
 from minimand.losses.base import JointLoss, PointwiseLoss, check_finite, crossing
 from minimand.losses.regression import ResidualLoss, weighted_quantile
 
-LEAST_SCALE = 1e-9
+LEAST_SCALE, ROOM = 1e-9, 1e-12
 TABLE = "Holland and Welsch (1977), Robust regression using iteratively reweighted least-squares"
 
 
@@ -195,12 +195,12 @@ class HuberWithScale(JointLoss):
     def joint(self, score: Array, target: Array, weight: Array) -> Array:
         """σ + mean of σ H(r / σ) over the last axis, at the best σ."""
         xp = namespace(score, weight)
-        given = self.settled(score, target, weight)
+        given = self._given(score, target, weight)
         return xp.sum(_shares(weight) * given.value(score, target), axis=-1)
 
     def gradient(self, score: Array, target: Array) -> Array:
         """2 max(-ε, min(r / σ, ε)) / n: by the envelope theorem σ counts as given."""
-        slope = self.settled(score, target).gradient(score, target)
+        slope = self._given(score, target).gradient(score, target)
         return slope / score.shape[-1]
 
     def scale(self, score: Array, target: Array, weight: Array | None = None) -> Array:
@@ -217,14 +217,30 @@ class HuberWithScale(JointLoss):
         sums = cumulative_sum(weight)
         total = sums[..., -1:]
         room = total - self.epsilon**2 * (total - sums)
-        open_ = room > 1e-12 * total
+        open_ = room > ROOM * total
         square = xp.where(open_, inner / xp.where(open_, room, 1), inner[..., -1:])
         best = xp.min(square, axis=-1)
         free = best > self.least**2
         return xp.where(free, xp.sqrt(xp.where(free, best, 1)), self.least)
 
-    def settled(self, score: Array, target: Array, weight: Array | None = None) -> GivenScale:
-        """The loss of each example once σ is known; mean, slopes and `scale` are those of this."""
+    def settled(self, score: Array, target: Array, weight: Array) -> GivenScale:
+        """The loss of each example of a set in NumPy once σ is known; the weights sum to 1.
+
+        σ² falls from the mean of r² to the best, which is a matter of a few steps: it becomes the
+        number that would be best if the examples now within ε σ were those within the best ε σ.
+        """
+        square = (score - target) ** 2
+        parts = weight * square
+        last, best = math.inf, float(parts.sum())
+        while best < last:
+            last, within = best, square <= self.epsilon**2 * best
+            room = 1 - self.epsilon**2 * (1 - float(weight @ within))
+            if room > ROOM:
+                best = min(best, float(parts @ within) / room)
+        scale = math.sqrt(best) if best > self.least**2 else self.least
+        return GivenScale(self.epsilon, scale)
+
+    def _given(self, score: Array, target: Array, weight: Array | None = None) -> GivenScale:
         return GivenScale(self.epsilon, self.scale(score, target, weight)[..., None])
 
     def guarded(self, target: Array, weight: Array) -> HuberWithScale:
