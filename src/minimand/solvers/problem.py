@@ -167,6 +167,7 @@ class Problem:
     def eased(self, factor: float) -> Problem:
         """The problem with the least scale times a factor, where rows share a scale."""
         eased, loss = copy(self), cast(Any, self.loss)
+        eased.scale = self.scale
         if self.objective.settles:
             eased.loss = replace(loss, least=factor * loss.least)
         return eased
@@ -205,8 +206,7 @@ class Problem:
         """The point θ of known scores [n, K]."""
         loss = self.row_loss(self._taken(scores), self.y, self.weight)
         cost, slopes = self.reduced(slice(None), scores, loss)
-        point = self._made(theta, scores, cost, self.design.pull(slopes))
-        return replace(point, loss=loss)
+        return self._made(theta, scores, cost, self.design.pull(slopes), loss)
 
     def value_between(self, old: Point, new: Point, share: float) -> float:
         """The objective a share of the way from one point to another, without reading X."""
@@ -320,8 +320,8 @@ class Problem:
             bias -= bias.mean()
         params: dict[str, Any] = {"output": {"kernel": kernel, "bias": bias}}
         if self.objective.settles:
-            scores = self._scores(theta)[:, 0]
-            params["scale"] = float(self.loss.scale(scores, self.y, self.weight))  # type: ignore[attr-defined]
+            loss: Any = self.row_loss(self._scores(theta)[:, 0], self.y, self.weight)
+            params["scale"] = float(loss.scale)
         return params
 
     def _point(self, params: dict[str, Any]) -> Array:
@@ -341,11 +341,13 @@ class Problem:
         scores = self.design.push(theta)
         return scores if self.offset is None else scores + self.offset[:, None]
 
-    def _made(self, theta: Array, scores: Array, cost: float, gradient: Array) -> Point:
+    def _made(
+        self, theta: Array, scores: Array, cost: float, gradient: Array, loss: Loss | None = None
+    ) -> Point:
         kernel = theta[:-1]
         gradient[:-1] += self.penalty.slope(kernel)
         value = cost + float(self.penalty.of(kernel))
-        return Point(theta, self._taken(scores), cost, value, gradient)
+        return Point(theta, self._taken(scores), cost, value, gradient, loss)
 
     def _taken(self, scores: Array) -> Array:
         """Scores [n, K] as the loss takes them."""

@@ -11,7 +11,7 @@ import numpy as np
 from minimand.arrays import Array
 from minimand.budget import Budget
 from minimand.errors import ArgumentError
-from minimand.losses import HalfSquared, Squared
+from minimand.losses import HalfSquared, Loss, Squared
 from minimand.solvers.descent import Armijo, Decrement, Direction, descend
 from minimand.solvers.design import Design
 from minimand.solvers.linear_algebra import lifted, one_thread
@@ -199,9 +199,11 @@ class Part(Problem):
     def hessian(self, point: Point, dtype: Any = np.float64) -> Array:
         return super().hessian(point, dtype) + self.memory.curvature
 
-    def _made(self, theta: Array, scores: Array, cost: float, gradient: Array) -> Point:
+    def _made(
+        self, theta: Array, scores: Array, cost: float, gradient: Array, loss: Loss | None = None
+    ) -> Point:
         gradient += self.memory.gradient(theta)
-        return super()._made(theta, scores, cost + self.memory.value(theta), gradient)
+        return super()._made(theta, scores, cost + self.memory.value(theta), gradient, loss)
 
 
 class Step(Direction):
