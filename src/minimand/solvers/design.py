@@ -82,12 +82,13 @@ class Design:
 
     def square(self, block: Any, bends: Array, dtype: Any) -> Array:
         """blockᵀ diag(bends) block, dense."""
-        if np.ptp(bends) == 0:
+        low = bends.min()
+        if low == bends.max():
             block = block.astype(dtype, copy=False)
-            return bends[0] * _dense(block.T @ block)
+            return low * _dense(block.T @ block)
         scaled = self.scaled(block, np.sqrt(np.abs(bends))[:, None], dtype)
         signed = scaled
-        if np.any(bends < 0):
+        if low < 0:
             signed = self.scaled(scaled, np.sign(bends)[:, None], dtype)
         return _dense(signed.T @ scaled)
 
@@ -282,7 +283,7 @@ class Small(Dense):
 
     def __init__(self, X: Array, intercept: bool):
         Design.__init__(self, X, intercept)
-        Z = np.empty((self.rows, self.columns + 1), order="F" if X.flags.f_contiguous else "C")
+        Z = np.empty((self.rows, self.columns + 1), order="F")
         Z[:, :-1], Z[:, -1] = X, intercept
         self._measure(Z[:, :-1])
         Z[:, np.flatnonzero(self.constant)] *= 0.0
