@@ -9,7 +9,6 @@ from typing import Any, Self
 import numpy as np
 
 from minimand.arrays import Array
-from minimand.errors import DataError
 
 Visit = Callable[[slice, Array], Array]
 """(rows, scores of those rows [m, K]) ↦ slopes [m, K]."""
@@ -23,8 +22,7 @@ WIDE = 1 << 22
 """Numbers of some columns whose inner products are taken at a time."""
 SCATTERED = 0.7
 """The share of the rows up to which they are gathered rather than all rows read in turn."""
-SAMPLE = 1024
-FAR, SHIFTS = 1e4, 1e-14
+SHIFTS = 1e-14
 FEW = 8
 """Columns without a slope are skipped when they are all but one of so many."""
 
@@ -230,107 +228,6 @@ class Design:
         pulled[:-1][self.constant] = 0.0
         pulled[-1] = totals * self.intercept
         return pulled
-
-
-class Dense(Design):
-    """An array of float32 or float64 in any order."""
-
-    def __init__(self, X: Array, intercept: bool):
-        super().__init__(X, intercept)
-        some = min(SAMPLE, max(64, 2 * BLOCK // self.columns))
-        self._measure(np.array(X[:: -(-self.rows // some)], dtype=np.float64))
-
-    def _measure(self, sample: Array) -> None:
-        """Find centre and sizes by a sample of the rows, which is centred."""
-        self.centre = np.full(len(sample), self.intercept / len(sample)) @ sample
-        sample -= self.centre
-        size = np.sqrt(np.einsum("ij,ij->j", sample, sample) / len(sample))
-        flat = 1e-13 * np.abs(self.centre)
-        rare = np.flatnonzero(~(size > flat))
-        if len(rare) and len(sample) < self.rows:
-            part = np.asarray(self.X[:, rare], dtype=np.float64) - self.centre[rare]
-            size[rare] = np.sqrt(np.square(part).mean(axis=0))
-        self.constant = ~(size > flat)
-        self.size = np.append(np.where(self.constant, 1.0, size), 1.0)
-        if np.any(np.abs(self.centre) > FAR * self.size[:-1]):  # products would lose most digits
-            self.X, self.origin = self.X - self.centre, self.centre
-            self.centre = np.zeros(self.columns)
-
-    def blocks(self) -> Iterator[tuple[slice, Array]]:
-        self.readings += 1
-        by_columns = self.X.flags.f_contiguous  # short pieces of a column are slow to reach
-        step = max(2048 if by_columns else 64, BLOCK // max(1, self.columns))
-        for start in range(0, self.rows, step):
-            rows = slice(start, start + step)
-            yield rows, np.asarray(self.X[rows], dtype=np.float64)
-
-    def scaled(self, block: Array, by: Array, dtype: Any) -> Array:
-        return np.multiply(block, by, dtype=dtype, casting="same_kind")
-
-    def check_finite(self) -> None:
-        for rows, block in self.blocks():
-            for row, column in np.argwhere(~np.isfinite(block))[:1]:
-                raise DataError(
-                    f"X holds {block[row, column]} in row {rows.start + row + 1}, "
-                    f"column {column + 1}; drop or repair that row"
-                )
-
-
-class Small(Dense):
-    """A little array: Z is held, which makes of every product a single call."""
-
-    held: tuple[Array, Array]
-
-    def __init__(self, X: Array, intercept: bool):
-        Design.__init__(self, X, intercept)
-        Z = np.empty((self.rows, self.columns + 1), order="F")
-        Z[:, :-1], Z[:, -1] = X, intercept
-        self._measure(Z[:, :-1])
-        Z[:, np.flatnonzero(self.constant)] *= 0.0
-        self.held = self.X, Z
-
-    @property
-    def Z(self) -> Array:
-        """Z, of the X that is there now."""
-        if self.held[0] is not self.X:
-            self.held = self.X, super().dense(slice(None))
-        return self.held[1]
-
-    def dense(self, rows: Any) -> Array:
-        return self.Z[rows]
-
-    def take(self, rows: Array) -> Self:
-        part = super().take(rows)
-        part.held = part.X, self.Z[rows]
-        return part
-
-    def push(self, theta: Array) -> Array:
-        self.readings += 1
-        scores: Array = self.Z @ theta
-        return scores
-
-    def pull(self, slopes: Array) -> Array:
-        self.readings += 1
-        sums: Array = self.Z.T @ slopes
-        return sums
-
-    def sweep(self, theta: Array, visit: Visit) -> Array:
-        self.readings += 1
-        sums: Array = self.Z.T @ visit(slice(None), self.Z @ theta)
-        return sums
-
-    def gram(self, bends: Array, dtype: Any = np.float64) -> Array:
-        self.readings += 1
-        return self.square(self.Z, bends, np.float64)
-
-    gathered = gram
-
-    def moments(self, bends: Array, slopes: Array, dtype: Any = np.float64) -> tuple[Array, Array]:
-        return self.gram(bends), self.Z.T @ slopes
-
-    def several(self, bends: Array, dtype: Any) -> Array:
-        self.readings += 1
-        return np.stack([self.Z.T @ (self.Z * by[:, None]) for by in bends])
 
 
 def _product(block: Any, kernel: Array, used: Array | None) -> Array:

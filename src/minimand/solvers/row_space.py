@@ -10,7 +10,7 @@ import numpy as np
 from minimand.budget import Budget
 from minimand.component import Card, component
 from minimand.solvers.base import Run, Solver
-from minimand.solvers.design import Dense
+from minimand.solvers.dense import Dense
 from minimand.solvers.lbfgs import LBFGS
 from minimand.solvers.newton import Newton
 from minimand.solvers.problem import Objective, Problem, Shape

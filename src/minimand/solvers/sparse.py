@@ -11,7 +11,8 @@ import scipy.sparse
 
 from minimand.arrays import Array
 from minimand.errors import DataError
-from minimand.solvers.design import LITTLE, PIECE, Dense, Design, Small, Visit
+from minimand.solvers.dense import Dense, Small
+from minimand.solvers.design import LITTLE, PIECE, Design, Visit
 
 
 class Sparse(Design):
