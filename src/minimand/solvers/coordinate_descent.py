@@ -98,20 +98,23 @@ class Quadratic:
         return step, last(step), left
 
     def _dense(self, gap: float) -> tuple[Array, float, float]:
-        total = self.bends.sum()
-        X, root = self.part.X, np.sqrt(self.bends)
-        mean = self.bends @ X / total if self.part.intercept else np.zeros(X.shape[1])
-        residual = -self.slopes / self.bends
-        level = self.bends @ residual / total if self.part.intercept else 0.0
-        linear = self.part.push(np.append(self.start, 0.0)[:, None])[:, 0]
-        linear -= (mean - self.part.centre) @ self.start
-        target = root * (residual - level + linear)
+        part, residual = self.part, -self.slopes / self.bends
+        root, share = np.sqrt(self.bends)[:, None], part.intercept / self.bends.sum()
+        level = share * float(self.bends @ residual)
+        mean, linear = np.zeros(part.columns), np.zeros(part.rows)
+        for rows, some, piece in part.pieces():
+            mean[some] += share * (self.bends[rows] @ piece)
+            linear[rows] += piece @ self.start[some]
+        linear -= mean @ self.start
+        target = root[:, 0] * (residual - level + linear)
         dtype = np.float32 if gap > SINGLE * (target @ target) else np.float64
-        columns = np.empty(X.shape, dtype, order="F")
-        np.subtract(X, mean, out=columns, casting="same_kind")
-        columns *= root[:, None].astype(dtype)
+        columns = np.empty((part.rows, part.columns), dtype, order="F")
+        for rows, some, piece in part.pieces():
+            scaled = columns[rows, some]
+            np.subtract(piece, mean[some], out=scaled, casting="same_kind")
+            scaled *= root[rows].astype(dtype)
         step, left = self._descend(columns, target.astype(dtype), gap)
-        return step, float(level - (mean - self.part.centre) @ step), left
+        return step, float(level - (mean - part.centre) @ step), left
 
     def _sparse(self, gap: float) -> tuple[Array, float, float]:
         residual = -self.slopes / self.bends

@@ -1,4 +1,4 @@
-"""Arrays as designs: any, and one so small that a copy costs nothing."""
+"""Arrays as designs: any, some columns of one, and one so small that a copy costs nothing."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import numpy as np
 
 from minimand.arrays import Array
 from minimand.errors import DataError
-from minimand.solvers.design import BLOCK, Design, Visit
+from minimand.solvers.design import BLOCK, PIECE, Design, Pieced, Visit
 
 SAMPLE = 1024
 FAR = 1e4
+SPARE, COPIES = 0.2, 2
+"""Columns are copied where so many copies take no more than so large a share of the data and a
+matrix of all columns."""
 
 
 class Dense(Design):
@@ -39,13 +42,35 @@ class Dense(Design):
             self.X, self.origin = self.X - self.centre, self.centre
             self.centre = np.zeros(self.columns)
 
+    @property
+    def shortest(self) -> int:
+        """The rows of a block at least; short pieces of a column are slow to reach."""
+        return 2048 if self.X.flags.f_contiguous else 64
+
     def blocks(self) -> Iterator[tuple[slice, Array]]:
         self.readings += 1
-        by_columns = self.X.flags.f_contiguous  # short pieces of a column are slow to reach
-        step = max(2048 if by_columns else 64, BLOCK // max(1, self.columns))
+        step = max(self.shortest, BLOCK // max(1, self.columns))
         for start in range(0, self.rows, step):
             rows = slice(start, start + step)
-            yield rows, np.asarray(self.X[rows], dtype=np.float64)
+            yield rows, self._read(rows, slice(None))
+
+    def pieces(self) -> Iterator[tuple[slice, slice, Array]]:
+        self.readings += 1
+        by_columns = self.X.flags.f_contiguous
+        length, width = (self.columns, self.rows) if by_columns else (self.rows, self.columns)
+        step = max(1, PIECE // width)
+        for start in range(0, length, step):
+            some, every = slice(start, start + step), slice(None)
+            rows, columns = (every, some) if by_columns else (some, every)
+            yield rows, columns, self._read(rows, columns)
+
+    def some(self, columns: Array) -> Design:
+        numbers, spare = self.rows * len(columns), self.columns * (SPARE * self.rows + self.columns)
+        many = COPIES * numbers > spare and len(columns) < self.columns
+        return Chosen(self, columns) if many else self.pick(columns)
+
+    def _read(self, rows: slice, columns: slice) -> Array:
+        return np.asarray(self.X[rows, columns], dtype=np.float64)
 
     def scaled(self, block: Array, by: Array, dtype: Any) -> Array:
         return np.multiply(block, by, dtype=dtype, casting="same_kind")
@@ -59,10 +84,25 @@ class Dense(Design):
                 )
 
 
+class Chosen(Pieced, Dense):
+    """Some columns of the array X, which are gathered for every product and not held."""
+
+    shortest = 256
+
+    def __init__(self, whole: Dense, columns: Array):
+        vars(self).update(vars(whole))
+        self.chosen = columns
+        self._narrow(columns)
+
+    def _read(self, rows: slice, columns: slice) -> Array:
+        return np.asarray(self.X[rows][:, self.chosen[columns]], dtype=np.float64)
+
+
 class Small(Dense):
     """A little array: Z is held, which makes of every product a single call."""
 
     held: tuple[Array, Array]
+    some = Design.some
 
     def __init__(self, X: Array, intercept: bool):
         Design.__init__(self, X, intercept)

@@ -51,6 +51,10 @@ class Design:
         """(rows, X[rows]) one after another, in double precision."""
         raise NotImplementedError
 
+    def pieces(self) -> Iterator[tuple[slice, slice, Any]]:
+        """(rows, columns, X[rows, columns]) one after another, as they lie in memory."""
+        raise NotImplementedError
+
     def dense(self, rows: Any) -> Array:
         """Those rows of Z, dense: [m, p + 1]."""
         chosen = _dense(self.X[rows])
@@ -72,11 +76,13 @@ class Design:
         if len(columns) == self.columns:
             return self
         part = copy(self)
-        part.X, part.columns = self.X[:, columns], len(columns)
-        part.origin, part.centre = self.origin[columns], self.centre[columns]
-        part.size = np.append(self.size[columns], self.size[-1])
-        part.constant = self.constant[columns]
+        part.X = self.X[:, columns]
+        part._narrow(columns)
         return part
+
+    def some(self, columns: Array) -> Design:
+        """The same for a few products, without a copy of much data."""
+        return self.pick(columns)
 
     def square(self, block: Any, bends: Array, dtype: Any) -> Array:
         """blockᵀ diag(bends) block, dense."""
@@ -211,6 +217,13 @@ class Design:
         """θ of the scores X W + b."""
         return np.vstack([kernel, bias + (self.origin + self.centre) @ kernel])
 
+    def _narrow(self, columns: Array) -> None:
+        """Describe those columns alone."""
+        self.columns = len(columns)
+        self.origin, self.centre = self.origin[columns], self.centre[columns]
+        self.size = np.append(self.size[columns], self.size[-1])
+        self.constant = self.constant[columns]
+
     def _used(self, theta: Array) -> Array | None:
         """The columns with a slope, when they are few."""
         used = np.flatnonzero(theta[:-1].any(axis=1))
@@ -228,6 +241,22 @@ class Design:
         pulled[:-1][self.constant] = 0.0
         pulled[-1] = totals * self.intercept
         return pulled
+
+
+class Pieced(Design):
+    """A design that is read in pieces, which may be some of the columns."""
+
+    def push(self, theta: Array) -> Array:
+        scores = np.zeros((self.rows, theta.shape[1]))
+        for rows, columns, piece in self.pieces():
+            scores[rows] += piece @ theta[:-1][columns]
+        return scores + self._base(theta)
+
+    def pull(self, slopes: Array) -> Array:
+        sums = np.zeros((self.columns, slopes.shape[1]))
+        for rows, columns, piece in self.pieces():
+            sums[columns] += piece.T @ slopes[rows]
+        return self._pulled(sums, slopes.sum(axis=0))
 
 
 def _product(block: Any, kernel: Array, used: Array | None) -> Array:

@@ -48,7 +48,7 @@ class Polish:
         """
         problem, bend, corner = self.problem, self.penalty.bend(), self.penalty.corner
         rows = np.flatnonzero(theta[:-1].any(axis=1))
-        part, names = problem.design.pick(names[rows]), np.append(names[rows], INTERCEPT)
+        part, names = problem.design.some(names[rows]), np.append(names[rows], INTERCEPT)
         rows = np.append(rows, len(theta) - 1)
         theta, w = theta.copy(), theta[rows]
         value = problem.cost(scores) + self.penalty.of(w[:-1])
@@ -136,11 +136,13 @@ class System:
     def factor(self, k: int, free: Array) -> Solve:
         """b ↦ about H⁻¹ b for the free parameters of one output, in single precision."""
         columns = np.flatnonzero(free[:-1])
-        gram = self.part.pick(columns).gram(self.bends[:, k, k], np.float32)
+        gram = self.part.some(columns).gram(self.bends[:, k, k], np.float32)
         np.einsum("ii->i", gram)[:-1] += self.bend
         gram = gram if free[-1] else gram[:-1, :-1]
         scale = np.sqrt(np.maximum(np.diag(gram), np.finfo(np.float32).eps * np.diag(gram).max()))
-        scaled = (gram / scale / scale[:, None]).astype(np.float32)
+        gram /= scale
+        gram /= scale[:, None]
+        scaled = gram.astype(np.float32)
         lift = 1e-6
         while True:
             try:

@@ -232,8 +232,8 @@ class Work:
 
     @cached_property
     def part(self) -> Design:
-        """The columns, which are copied."""
-        return self.problem.design.pick(self.columns)
+        """The columns."""
+        return self.problem.design.some(self.columns)
 
     def descend(self, gap: float, budget: Budget, within: float) -> float:
         """Sweep over the outputs until about a gap is left, and another inside a sweep; the sum."""

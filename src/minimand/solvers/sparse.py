@@ -12,7 +12,7 @@ import scipy.sparse
 from minimand.arrays import Array
 from minimand.errors import DataError
 from minimand.solvers.dense import Dense, Small
-from minimand.solvers.design import LITTLE, PIECE, Design, Visit
+from minimand.solvers.design import LITTLE, PIECE, Design, Pieced, Visit
 
 
 class Sparse(Design):
@@ -38,7 +38,6 @@ class Sparse(Design):
         self.size = np.append(np.where(self.constant, 1.0, size), 1.0)
 
     def pieces(self) -> Iterator[tuple[slice, slice, Any]]:
-        """(rows, columns, X[rows, columns]) one after another, in double precision."""
         for rows, block in self.blocks():
             yield rows, slice(None), block
 
@@ -65,7 +64,7 @@ class Sparse(Design):
             )
 
 
-class ByColumns(Sparse):
+class ByColumns(Pieced, Sparse):
     """The same by columns, of which products with vectors read a few at a time."""
 
     def pieces(self) -> Iterator[tuple[slice, slice, Any]]:
@@ -87,16 +86,7 @@ class ByColumns(Sparse):
     def push(self, theta: Array) -> Array:
         if (used := self._used(theta)) is not None:
             return self.pick(used).push(theta[np.append(used, -1)])
-        scores = np.zeros((self.rows, theta.shape[1]))
-        for _, columns, piece in self.pieces():
-            scores += piece @ theta[:-1][columns]
-        return scores + self._base(theta)
-
-    def pull(self, slopes: Array) -> Array:
-        sums = np.empty((self.columns, slopes.shape[1]))
-        for _, columns, piece in self.pieces():
-            sums[columns] = piece.T @ slopes
-        return self._pulled(sums, slopes.sum(axis=0))
+        return super().push(theta)
 
     def sweep(self, theta: Array, visit: Visit) -> Array:
         return self.pull(visit(slice(None), self.push(theta)))
