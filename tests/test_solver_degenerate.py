@@ -21,10 +21,13 @@ from minimand.component import catalogue
 from minimand.errors import ArgumentError
 from minimand.losses import (
     Absolute,
+    BinaryCrossEntropy,
     CrossEntropy,
+    Gamma,
     HalfSquared,
     Hinge,
     Huber,
+    HuberWithScale,
     Logistic,
     Loss,
     Poisson,
@@ -364,3 +367,22 @@ def test_a_column_that_is_constant_but_for_rounding_does_no_harm(solver: str) ->
     without = minimise(objective, X[:, :3], y, solver="newton")
     assert with_it.converged and len(with_it.history["value"]) < 60
     assert with_it.value == pytest.approx(without.value, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [Poisson(), Gamma(), BinaryCrossEntropy(), Huber(0.5), HuberWithScale()],
+    ids=str,
+)
+def test_columns_that_depend_but_for_single_precision_reach_the_optimum_of_their_span(
+    loss: Loss,
+) -> None:
+    """Orthogonal columns that span the same are no trouble, and have the same optimum."""
+    random = np.random.default_rng(3)
+    X = random.normal(size=(100, 8))
+    X = np.hstack([X, X @ random.normal(size=(8, 2))]).astype(np.float32)
+    y = targets(loss.card.target, X[:, 0], random)
+    span = 10 * np.linalg.qr(X - X.mean(axis=0, dtype=np.float64))[0]
+    expected, found = (minimise(Objective(loss), columns, y) for columns in (span, X))
+    assert expected.converged and found.converged, found.summary()
+    assert found.value == pytest.approx(expected.value, rel=1e-8)

@@ -11,7 +11,7 @@ from minimand.budget import Budget
 from minimand.component import Card, Count, Positive, component
 from minimand.losses.base import crossing
 from minimand.solvers.base import History, Run, Solver
-from minimand.solvers.descent import Decrement, Direction, descend
+from minimand.solvers.descent import Decrement, Exacting, descend
 from minimand.solvers.exact_fit import with_scale
 from minimand.solvers.linear_algebra import lifted
 from minimand.solvers.problem import Objective, Point, Problem, Shape
@@ -22,6 +22,8 @@ FEWEST = 4000
 
 FIRST = 1e-4
 """The tolerance on a sample."""
+
+LIFTS = (1e-10,), (1e-15,)
 
 FLATTER = 0.1
 """The share of its slope at the beginning that may be left at the end of a step."""
@@ -93,7 +95,7 @@ class ActiveRows(Solver):
         return solve(problem, start)[0]
 
 
-class ActiveGram(Direction):
+class ActiveGram(Exacting):
     """-H⁻¹ g, with the Gram matrix of the active rows from the step before.
 
     Rows bend by `level` times a pattern that is 0 or 1 for most losses: the pattern changes in a
@@ -101,13 +103,13 @@ class ActiveGram(Direction):
     """
 
     def __init__(self, problem: Problem):
-        self.problem = problem
+        super().__init__(problem, LIFTS)
         rows, size = problem.shape.rows, problem.shape.columns + 1
         self.pattern, self.gram = np.zeros(rows), np.zeros((size, size))
         self.free = False
 
-    def __call__(self, point: Point) -> Array:
-        """The Newton step."""
+    def solved(self, point: Point, lift: float) -> Array:
+        """The Newton step, with a little added to the diagonal."""
         problem = self.problem
         loss = point.loss or problem.loss
         bends = loss.curvature(point.scores, problem.y)
@@ -116,7 +118,7 @@ class ActiveGram(Direction):
         hessian = level * self.gram
         np.einsum("ii->i", hessian)[:-1] += problem.penalty.bend()
         hessian[-1, -1] += not problem.objective.intercept
-        solve = lifted(hessian, 1e-10)
+        solve = lifted(hessian, lift)
         step = -solve(point.gradient[:, 0])
         self.free = problem.free_scale(loss)
         if self.free:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,6 +15,10 @@ from minimand.solvers.problem import Point, Problem
 MARGIN = 100
 """By how many times a step may leave more than the squared share of the last promises."""
 
+NEAR, SLOW = 1e-3, 0.1
+"""Steps that promise less than this share of the objective, but more than that of the last one, do
+not converge like Newton's."""
+
 
 class Direction:
     """Where to go from a point."""
@@ -25,6 +29,37 @@ class Direction:
 
     def learn(self, old: Point, new: Point) -> None:
         """Take in what a step has shown."""
+
+
+class Exacting(Direction):
+    """-H⁻¹ g; H takes more of its digits whenever steps do not converge like Newton's.
+
+    The gradient has all of its own, so those of H decide how fast, and not where to. `digits` are
+    the arguments of `solved`, from fast to exact.
+    """
+
+    step: Array
+
+    def __init__(self, problem: Problem, digits: tuple[tuple[Any, ...], ...]):
+        self.problem, self.digits, self.left = problem, digits, np.inf
+
+    def __call__(self, point: Point) -> Array:
+        """The Newton step."""
+        left = self._promised(point)
+        slow = SLOW * self.left < left < NEAR * abs(point.value)
+        if slow and self.digits[1:]:
+            self.digits = self.digits[1:]
+            left = self._promised(point)
+        self.left = left
+        return self.step
+
+    def solved(self, point: Point, *digits: Any) -> Array:
+        """The Newton step by a Hessian of such digits."""
+        raise NotImplementedError
+
+    def _promised(self, point: Point) -> float:
+        self.step = self.solved(point, *self.digits[0])
+        return -float(np.vdot(point.gradient, self.step))
 
 
 class Search(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -10,14 +11,16 @@ from minimand.arrays import Array
 from minimand.budget import Budget
 from minimand.component import Card, Count, Positive, component
 from minimand.solvers.base import History, Run, Solver
-from minimand.solvers.descent import Armijo, DecrementAhead, Direction, descend
+from minimand.solvers.descent import Armijo, DecrementAhead, Exacting, descend
 from minimand.solvers.linear_algebra import lifted
 from minimand.solvers.preconditioner import precision, sample_size
 from minimand.solvers.problem import Objective, Point, Problem, Shape
 
 LARGEST_SYSTEM = 2500
 FEW = 2e7
-NEAR, SLOW = 1e-3, 0.1
+DIGITS = (np.float32, 1e-10), (np.float64, 1e-10), (np.float64, 1e-15)
+"""How a Hessian is multiplied, and what is added to its diagonal: from fast to exact."""
+
 NO_OPTIMUM = (
     "the objective has no minimum: it falls for ever as the scores of some rows grow, because "
     "they are told apart perfectly; add an L2 penalty, or rows of another class"
@@ -84,33 +87,17 @@ def newton(
     return settled(problem, run, direction.step)
 
 
-class ExactHessian(Direction):
-    """-H⁻¹ g; H is multiplied in single precision for as long as the steps converge like Newton's.
-
-    The gradient is not, so the digits of H decide how fast, and not where to.
-    """
-
-    step: Array
+class ExactHessian(Exacting):
+    """-H⁻¹ g with the Hessian of all rows, at first in single precision where that will do."""
 
     def __init__(self, problem: Problem):
-        self.problem, self.dtype = problem, precision(problem)
-        self.left = np.inf
+        super().__init__(problem, DIGITS if precision(problem) == np.float32 else DIGITS[1:])
 
-    def __call__(self, point: Point) -> Array:
+    def solved(self, point: Point, dtype: Any, lift: float) -> Array:
         """The Newton step."""
-        left = self._solved(point)
-        near = left < NEAR * abs(point.value)
-        if self.dtype == np.float32 and near and left > SLOW * self.left:
-            self.dtype = np.float64
-            left = self._solved(point)
-        self.left = left
-        return self.step
-
-    def _solved(self, point: Point) -> float:
-        """What the step promises."""
-        solve = lifted(self.problem.hessian(point, self.dtype), 1e-10)
-        self.step = -solve(point.gradient.ravel()).reshape(point.theta.shape)
-        return -float(np.vdot(point.gradient, self.step))
+        solve = lifted(self.problem.hessian(point, dtype), lift)
+        step: Array = -solve(point.gradient.ravel()).reshape(point.theta.shape)
+        return step
 
 
 def settled(problem: Problem, run: Run, step: Array) -> Run:

@@ -18,7 +18,7 @@ from minimand.penalties import L2, Penalty
 from minimand.solvers.design import matrix
 from minimand.solvers.sparse import design
 
-SAMPLE = 4096
+SAMPLE, BEYOND = 4096, 100
 
 
 @component
@@ -198,8 +198,13 @@ class Problem:
         return self._made(theta, scores, cost, gradient)
 
     def between(self, old: Point, new: Point, share: float) -> Point:
-        """The point a share of the way from one to another: X is read once, not twice."""
+        """The point a share of the way from one to another: X is read once, not twice.
+
+        It is read twice far beyond the other, where the rounding of the scores would grow.
+        """
         theta = old.theta + share * (new.theta - old.theta)
+        if share > BEYOND:
+            return self.at(theta)
         return self._at(theta, self.columns(old.scores + share * (new.scores - old.scores)))
 
     def _at(self, theta: Array, scores: Array) -> Point:
