@@ -293,9 +293,8 @@ class GivenScale(ResidualLoss):
 
     def slope(self, r: Array) -> Array:
         xp = namespace(r)
-        flat = self.scale <= 0
-        u = r / xp.where(flat, 1, self.scale)
-        return 2 * xp.where(flat, self.epsilon * xp.sign(r), clamp(u, self.epsilon))
+        scale = xp.where(self.scale > 0, self.scale, xp.finfo(r.dtype).smallest_normal)
+        return 2 / scale * clamp(r, self.epsilon * scale)
 
     def bend(self, r: Array) -> Array:
         xp = namespace(r)
