@@ -148,11 +148,14 @@ def curvature_bound(problem: Problem, point: Point) -> float:
         return np.inf
     whiten = (dtrtri(factor, lower=1)[0] / size).T
     square = float(np.sum(np.square(point.gradient[:, 0] @ whiten)))
-    reach, t = 0.0, 0.0
+    reach, least = 0.0, float(bends.min())
     if isinstance(loss, CONCORDANT):
-        whitened = rows @ whiten
-        reach = float(np.max(np.einsum("ij,ij->i", whitened, whitened)))
-        t = float(np.sqrt(square * reach))
+        if square < 1e-6 * least:  # B holds ℓ'' z zᵀ of every row, so r² is at most 1 / ℓ''
+            reach = 1 / least
+        else:
+            whitened = rows @ whiten
+            reach = float(np.max(np.einsum("ij,ij->i", whitened, whitened)))
+    t = float(np.sqrt(square * reach))
     if t < 1e-3:  # the bound over ½ ν² is 1 + t / 3 + t² / 6 + ...
         return 0.5 * square * (1 + t)
     return float((t + (1 - t) * np.log1p(-t)) / reach) if t < 1 else np.inf
