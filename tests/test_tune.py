@@ -250,20 +250,23 @@ def test_the_width_may_be_measured_and_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("network", "shape", "expected"),
+    ("network", "shape", "members", "expected"),
     [
-        (Linear(), (30,), 8),
-        (MLP(hidden=(128,), outputs=10, norm="batch"), (64,), 8),
-        (MLP(hidden=(256,), outputs=10), (784,), 1),
-        (CNN(channels=(4,), outputs=2), (8, 8, 1), 1),
+        (Linear(), (30,), 160, 16),
+        (MLP(hidden=(128,), outputs=10, norm="batch"), (64,), 40, 8),
+        (MLP(hidden=(128,), outputs=10), (64,), 20, 4),
+        (MLP(hidden=(128,), outputs=10), (64,), 5, 1),
+        (MLP(hidden=(256,), outputs=10), (784,), 160, 1),
+        (CNN(channels=(4,), outputs=2), (8, 8, 1), 160, 1),
     ],
-    ids=["linear", "small", "large", "convolution"],
+    ids=["linear", "16 leave 8 empty", "8 leave 4 empty", "few", "large", "convolution"],
 )
 def test_small_dense_networks_are_trained_side_by_side(
-    network: Network, shape: tuple[int, ...], expected: int
+    network: Network, shape: tuple[int, ...], members: int, expected: int
 ) -> None:
     """The rule of the table in benchmarks/search.md."""
-    assert usual_width(Recipe(network, CrossEntropy()), np.zeros((5, *shape))) == expected
+    recipe = Recipe(network, CrossEntropy())
+    assert usual_width(recipe, np.zeros((5, *shape)), members) == expected
 
 
 def test_a_width_that_does_not_fit_into_memory_is_not_measured(

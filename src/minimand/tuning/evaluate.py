@@ -16,6 +16,7 @@ from minimand.data.scaling import mean_and_spread
 from minimand.data.splits import Fold
 from minimand.metrics import Metric
 from minimand.training import Recipe, Trained, train_members
+from minimand.training.members import cores
 from minimand.training.population import Population
 from minimand.training.watching import measured
 from minimand.tuning.progress import Pulse, unheard
@@ -67,8 +68,8 @@ class CrossValidation:
         weight: [n] weights of the rows.
         validation: the share of the training rows to watch; 0: none, every epoch is run.
         jobs: how many threads train on a CPU; by default one for each core.
-        width: how many members a thread trains side by side, as in `train_members`; None: 8 for
-            small dense networks, see `usual_width`.
+        width: how many members a thread trains side by side, as in `train_members`; None: up to 16
+            of a small dense network, see `usual_width`.
         pulse: hears about twice a second how many members are alive.
     """
 
@@ -122,7 +123,7 @@ class CrossValidation:
             [seed for _, seed, _ in runs],
             weight=weight,
             jobs=self.jobs,
-            width=self.width or usual_width(runs[0][0], X),
+            width=self._width(runs[0][0], len(runs)),
             budget=Budget(),
             progress=False,
             listeners=[lambda event: self.pulse(event.alive)],
@@ -140,7 +141,7 @@ class CrossValidation:
             [seed] * len(places),
             weight=weight,
             jobs=self.jobs,
-            width=self.width or usual_width(recipes[0], X),
+            width=self._width(recipes[0], len(places)),
         )
 
     def judged(self, trained: Trained, fold: int) -> float:
@@ -155,6 +156,10 @@ class CrossValidation:
         target = np.asarray(self.y)[part.test - fold * len(self.y)]
         value = measured(self.metric, loss, part.scale.scores(scores), target, weight)
         return -self.metric.sign * float(value)
+
+    def _width(self, recipe: Recipe, members: int) -> int | None:
+        workers = self.jobs or cores()
+        return self.width or usual_width(recipe, self.stacked[0], -(-members // workers))
 
     def part(self, rows: np.ndarray, folds: Sequence[Fold]) -> CrossValidation:
         """The same on some of the rows."""

@@ -137,8 +137,8 @@ def tune(
         name: of the study in the storage.
         executor: "here", "processes" or "ray".
         jobs: how many threads train members here, or how many processes there are.
-        width: how many members a thread trains side by side, as in `train_members`; None: 8 for
-            small dense networks, else 1; "probe" first measures what is quickest, see
+        width: how many members a thread trains side by side, as in `train_members`; None: up to 16
+            of a small dense network, else 1; "probe" first measures what is quickest, see
             `probe_width`.
         budget: seconds, or a `Budget`, after which the search ends and the best so far is chosen.
         seed: decides everything that is random.
