@@ -7,7 +7,7 @@ one that has ended costs nothing. An accelerator runs all of its members side by
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -38,6 +38,7 @@ from minimand.training.program import (
 from minimand.training.recipe import Recipe
 from minimand.training.result import Trained
 from minimand.training.sharding import everywhere
+from minimand.training.spread import Spread
 
 CHUNK_SECONDS = 0.5
 ROW_SECONDS = 3e-7
@@ -80,18 +81,13 @@ class InMemory:
     def begin(self) -> State:
         """The state of every member before its first step; the steps are compiled meanwhile."""
         everyone = np.arange(len(self._constants))
+        groups = [everyone] if self._together else self._groups(everyone)
         X, y = self._rows[0]
-
-        def begun(own: np.ndarray) -> State:
-            members, constants = self._of(own)
-            state: State = begin(members, X, constants)
-            return state
-
         with single_precision(), ThreadPoolExecutor(1) as other:
-            first = everyone if self._together else next(_groups(everyone, self.width))
-            if not everywhere() and _is_new((self._of(first), X, y)):
-                other.submit(self._compile, first)
-            state = begun(everyone) if self._together else _in_turn(everyone, self.width, begun)
+            if not everywhere() and _is_new((self._of(groups[0]), X, y)):
+                other.submit(self._compile, groups[0])
+            begun = [begin(members, X, constants) for members, constants in map(self._of, groups)]
+        state: State = begun[0] if self._together else Spread(groups, begun).whole()
         check_decay(self.members.recipe, state.params)
         return state
 
@@ -99,20 +95,20 @@ class InMemory:
         """Any step."""
         return wanted
 
-    def advance(self, state: State, first: int, until: int, careful: bool = False) -> State:
+    def advance(self, state: Any, first: int, until: int, careful: bool = False) -> Any:
         """The state before step `until`, from the one before step `first`."""
-        after: State
         if self._together:
             with single_precision():
-                after = advance(self.members, *self._rows[0], state, first, until, careful)
-            return after
-        hands = _dealt(np.asarray(state.status) == RUNNING, len(self._places))
-        work = partial(self._work, jax.device_get(state), first, until)
-        with ThreadPoolExecutor(len(hands)) as pool:
-            done = list(pool.map(work, hands, range(len(hands))))
-        back = np.argsort(np.concatenate(hands))
-        after = jax.tree.map(lambda *leaves: np.concatenate(leaves)[back], *done)
-        return after
+                return advance(self.members, *self._rows[0], state, first, until, careful)
+        workers = len(self._places)
+        while True:
+            try:
+                return self._spread(state).through(partial(self._work, first, until), workers)
+            except jax.errors.JaxRuntimeError as error:
+                short = "RESOURCE_EXHAUSTED" in str(error) and not isinstance(state, Spread)
+                if self.width == 1 or not short:
+                    raise
+                self.width = len(self._groups(np.arange(len(self._constants)))[0]) // 2
 
     def finish(self, state: State) -> State:
         """The state as if the epoch ended here."""
@@ -148,24 +144,32 @@ class InMemory:
             state = jax.tree.map(lambda of: np.zeros(of.shape, of.dtype), shapes)
             advance(members, X, y, state, 0, 0, False)
 
-    def _work(self, state: State, first: int, until: int, hand: np.ndarray, worker: int) -> State:
-        """The members of one worker."""
-
-        def went(own: np.ndarray) -> State:
-            before = jax.tree.map(lambda leaf: leaf[own], state)
-            after: State = advance(
-                self._of(own)[0], *self._rows[worker], before, first, until, False
-            )
-            return after
-
+    def _work(self, first: int, until: int, worker: int, own: np.ndarray, state: State) -> State:
+        """The members of one group, by one worker."""
         with jax.default_device(self._places[worker]), single_precision():
-            while True:
-                try:
-                    return _in_turn(hand, self.width, went)
-                except jax.errors.JaxRuntimeError as error:
-                    if self.width == 1 or "RESOURCE_EXHAUSTED" not in str(error):
-                        raise
-                    self.width = max(1, min(self.width, len(hand)) // 2)
+            members, (X, y) = self._of(own)[0], self._rows[worker]
+            after: State = jax.block_until_ready(advance(members, X, y, state, first, until, False))
+        return after
+
+    def _spread(self, state: Any) -> Spread:
+        """A state in groups, anew if those who still run would fit into fewer."""
+        running = np.asarray(state.status) == RUNNING
+        if isinstance(state, Spread):
+            busy = sum(bool(running[own].any()) for own in state.groups)
+            if busy <= -(-int(running.sum()) // len(state.groups[0])):
+                return state
+            state = state.whole()
+        return Spread.of(state, self._groups(np.argsort(~running, kind="stable")))
+
+    def _groups(self, order: np.ndarray) -> list[np.ndarray]:
+        """Members in groups that run side by side, at least one for each worker.
+
+        To compile few sizes, those are filled up to a power of two with members that are there
+        already.
+        """
+        most = min(self.width, -(-len(order) // len(self._places)))
+        size = 1 << (most - 1).bit_length()
+        return [np.resize(order[k : k + size], size) for k in range(0, len(order), size)]
 
 
 def results(
@@ -215,29 +219,3 @@ def _places(members: int, jobs: int | None) -> list[Any]:
     if jax.default_backend() == "cpu":
         return [None] * min(members, jobs or cores())
     return list(jax.local_devices()[:members])
-
-
-def _dealt(running: np.ndarray, workers: int) -> list[np.ndarray]:
-    """The members in at most as many hands, such that all have about the same to do."""
-    order = np.argsort(~running, kind="stable")
-    return [order[worker::workers] for worker in range(min(workers, len(order)))]
-
-
-def _groups(hand: np.ndarray, width: int) -> Iterator[np.ndarray]:
-    """A hand in groups that run side by side.
-
-    To compile few sizes, those are filled up to a power of two with members that are there already.
-    """
-    size = 1 << (min(width, len(hand)) - 1).bit_length()
-    for first in range(0, len(hand), size):
-        yield np.resize(hand[first : first + size], size)
-
-
-def _in_turn(hand: np.ndarray, width: int, work: Callable[[np.ndarray], State]) -> State:
-    """What becomes of the members of a hand, one group after the other."""
-    done, left = [], len(hand)
-    for group in _groups(hand, width):
-        done.append(jax.tree.map(lambda leaf, n=left: np.asarray(leaf)[:n], work(group)))
-        left -= len(group)
-    together: State = jax.tree.map(lambda *leaves: np.concatenate(leaves), *done)
-    return together
