@@ -22,7 +22,7 @@ from minimand.metrics import RMSE, Accuracy
 from minimand.networks import CNN, MLP, Linear, Network
 from minimand.optimizers import SGD, Adam
 from minimand.training import Recipe, members, train_members
-from minimand.tuning import Choice, Float, Int, probe_width, tune
+from minimand.tuning import Choice, Float, Int, probe_width, tune, tuned
 from minimand.tuning.evaluate import CrossValidation
 from minimand.tuning.space import applied
 from minimand.tuning.width import usual_width
@@ -244,9 +244,18 @@ def test_the_width_may_be_measured_and_is_told() -> None:
     assert found.width.best == min(found.width.seconds, key=found.width.seconds.__getitem__)
     assert all(0 < took < 1 for took in found.width.seconds.values())
     alone = tune(WINE, KINDS, recipe, SPACE, **options)
-    assert alone.width is None
+    assert alone.width is None  # so short a search does not measure by itself
     for one, other in zip(found.study.trials, alone.study.trials, strict=True):
         np.testing.assert_allclose(one.scores, other.scores, atol=0.05)
+
+
+def test_a_long_search_measures_the_width_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And where the recipe as it is does not train, it searches unmeasured."""
+    monkeypatch.setattr(tuned, "LONG", 1)
+    found = tune(WINE, KINDS, replace(CLASSIFIER, epochs=3), SPACE, **FEW)
+    assert found.width is not None
+    wild = replace(CLASSIFIER, epochs=3, optimizer=Adam(learning_rate=1e30))
+    assert tune(WINE, KINDS, wild, SPACE, **FEW).width is None
 
 
 @pytest.mark.parametrize(

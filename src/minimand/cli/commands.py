@@ -150,7 +150,7 @@ def tune(
     width: Annotated[
         str | None,
         typer.Option(
-            help="Members side by side on a core: a number, or probe.  [default: by the network]"
+            help="Members side by side on a core: a number, or probe.  [default: as is quick]"
         ),
     ] = None,
     trials: Annotated[int, typer.Option(help="How many settings.")] = 64,

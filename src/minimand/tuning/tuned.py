@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, cast
 
+import jax
 import numpy as np
 import polars as pl
 
@@ -15,7 +16,7 @@ from minimand.arrays import Array
 from minimand.budget import Budget
 from minimand.data.splits import Fold, folds_of
 from minimand.data.task import Task, infer_task
-from minimand.errors import unknown
+from minimand.errors import SolverError, unknown
 from minimand.losses import CrossEntropy, Logistic, Loss, Squared
 from minimand.metrics import CLASSES, DEFAULT, Metric
 from minimand.networks import MLP
@@ -32,7 +33,7 @@ from minimand.tuning.selection import FINALISTS, FRESH_SEEDS, Nested, Selected, 
 from minimand.tuning.space import Setting, Space, applied, default_space, grid
 from minimand.tuning.storage import Place
 from minimand.tuning.study import Study
-from minimand.tuning.width import Width, probe_width
+from minimand.tuning.width import LONG, Width, probe_width
 
 BATCH = 16
 """How many settings are proposed and trained together."""
@@ -137,9 +138,9 @@ def tune(
         name: of the study in the storage.
         executor: "here", "processes" or "ray".
         jobs: how many threads train members here, or how many processes there are.
-        width: how many members a thread trains side by side, as in `train_members`; None: up to 16
-            of a small dense network, else 1; "probe" first measures what is quickest, see
-            `probe_width`.
+        width: how many members a thread trains side by side, as in `train_members`; "probe" first
+            measures what is quickest, see `probe_width`. None does so if the search is long (2²²
+            steps of members), and else takes up to 16 of a small dense network and 1 of another.
         budget: seconds, or a `Budget`, after which the search ends and the best so far is chosen.
         seed: decides everything that is random.
         progress: tell about once a second how the search stands; None does so on a terminal.
@@ -199,7 +200,13 @@ def tune(
         None if width == "probe" else width,
         pulse=told.pulse if executor == "here" else unheard,
     )
-    measured = probe_width(recipe, *validated.stacked[:3]) if width == "probe" else None
+    steps = trials * len(splits) * recipe.epochs * -(-len(codes) // recipe.batch)
+    measured = None
+    if width == "probe":
+        measured = probe_width(recipe, *validated.stacked[:3])
+    elif width is None and steps >= LONG and jax.default_backend() == "cpu":
+        with suppress(SolverError):  # settings may train where the recipe does not
+            measured = probe_width(recipe, *validated.stacked[:3])
     if measured:
         validated = replace(validated, width=measured.best)
     with told:

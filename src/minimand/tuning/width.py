@@ -18,6 +18,13 @@ from minimand.training.members import InMemory
 from minimand.training.program import RUNNING
 
 STEPS, TURNS = 50, 3
+SECONDS = 0.5
+"""About as long is each width measured, by fewer steps if they are slow."""
+SLOWER = 1.2
+"""Nothing wider is tried once a member's step takes so many times as long as the best."""
+LONG = 2**22
+"""A search of so many steps of members, minutes at least, is worth measuring."""
+
 SMALL, SIDE_BY_SIDE = 2**15, (16, 8, 4)
 """Dense networks of at most so many numbers gain by running so many members side by side."""
 
@@ -62,8 +69,8 @@ def probe_width(
 ) -> Width:
     """Train so many members of a recipe side by side for a moment, and say what is quickest.
 
-    Each width is compiled and runs 50 steps, three times; the best time counts. Widths that do not
-    fit into memory are left out, as are those above one that did not.
+    Each width is compiled and runs up to 50 steps, three times; the best time counts. Widths that
+    do not fit into memory are left out, as are those above one that did not or that was slow.
 
     Args:
         recipe: what the members will train.
@@ -91,15 +98,18 @@ def probe_width(
         state = rows.advance(rows.begin(), 0, 1)
         if rows.width < width:
             break
-        took = []
-        for done in range(1, 1 + TURNS * STEPS, STEPS):
+        took, done, steps = [], 1, 1
+        for _ in range(1 + TURNS):
             begun = time.perf_counter()
-            state = jax.block_until_ready(rows.advance(state, done, done + STEPS))
-            took.append(time.perf_counter() - begun)
+            state = jax.block_until_ready(rows.advance(state, done, done + steps))
+            took.append((time.perf_counter() - begun) / steps / width)
+            done, steps = done + steps, max(1, min(STEPS, int(SECONDS / TURNS / took[0] / width)))
         if np.any(np.asarray(state.status) != RUNNING):
             raise SolverError(
-                f"the loss stopped being finite within {STEPS} steps, so that there was nothing to "
+                f"the loss stopped being finite within {done} steps, so that there was nothing to "
                 f"measure; scale the inputs, or take a smaller step size"
             )
-        seconds[width] = min(took) / STEPS / width
+        seconds[width] = min(took)
+        if seconds[width] > SLOWER * min(seconds.values()):
+            break
     return Width(min(seconds, key=seconds.__getitem__), seconds)
