@@ -70,7 +70,6 @@ class ParquetBlocks(Blocks):
         UnknownNameError: no such column.
         DataError: a file is not Parquet, or a column does not hold numbers.
 
-    >>> from tempfile import mkdtemp
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
     ...     frame = pl.DataFrame({"x": [1.0, 2.0, 3.0], "y": [0, 1, 1]})

@@ -34,6 +34,8 @@ class Spread:
 
     def __getattr__(self, name: str) -> Any:
         """A field of the state of all."""
+        if name not in State._fields:
+            raise AttributeError(name)
         parts = [getattr(state, name) for state in self.states]
         return jax.tree.map(
             lambda *leaves: np.concatenate([*map(np.asarray, leaves)])[self._first], *parts
