@@ -166,6 +166,7 @@ def train_members(
         )
 
 
+@collector_paused()
 def run(
     rows: RowSource,
     recipes: Sequence[Recipe],
@@ -179,7 +180,7 @@ def run(
     """All epochs, unless something ends them before."""
     steps, halves = rows.steps, recipes[0].on_non_finite == "halve" and len(recipes) == 1
     last, chunk, finding = steps * recipes[0].epochs, min(steps, FIRST), ""
-    with budget or Budget() as budget, collector_paused(), progress_bar(progress) as draw:
+    with budget or Budget() as budget, progress_bar(progress) as draw:
         state = rows.begin()
         if starts:
             state = _begun(state, starts)

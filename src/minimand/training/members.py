@@ -176,7 +176,7 @@ def results(
     recipes: Sequence[Recipe], state: State, reason: str = "", finding: str = ""
 ) -> list[Trained]:
     """What came of every member."""
-    host = jax.device_get(state)
+    host = jax.tree.map(np.asarray, state)
     return [
         Trained.of(recipe, jax.tree.map(lambda leaf, k=k: leaf[k], host), reason, finding)
         for k, recipe in enumerate(recipes)

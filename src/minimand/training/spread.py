@@ -29,7 +29,7 @@ class Spread:
     @classmethod
     def of(cls, state: State, groups: Sequence[np.ndarray]) -> Spread:
         """The state of all, in these groups."""
-        host = jax.device_get(state)
+        host = jax.tree.map(np.asarray, state)
         return cls(groups, [jax.tree.map(lambda leaf, own=own: leaf[own], host) for own in groups])
 
     def __getattr__(self, name: str) -> Any:

@@ -52,7 +52,7 @@ def usual_width(recipe: Recipe, X: Array, members: int) -> int | None:
     """
     if jax.default_backend() != "cpu":
         return None
-    params, _ = jax.eval_shape(recipe.network.init, randomness.key(0), X[:1])
+    params, _ = jax.eval_shape(lambda x: recipe.network.init(randomness.key(0), x), X[:1])
     leaves = jax.tree.leaves(params)
     if any(leaf.ndim > 2 for leaf in leaves) or sum(leaf.size for leaf in leaves) > SMALL:
         return 1
