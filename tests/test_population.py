@@ -97,6 +97,27 @@ def test_as_many_run_side_by_side_as_memory_holds(monkeypatch: pytest.MonkeyPatc
         assert_same(one, other)
 
 
+def test_members_that_stopped_leave_for_powers_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seven of eight stop after three epochs; what is left runs on as it would alone."""
+    monkeypatch.setattr(members, "COMPILING", 0.0)
+    monkeypatch.setattr(members, "FEW", 1)
+    whole, sizes = members.advance, []
+
+    def seen(group: Any, *arguments: Any) -> Any:
+        sizes.append(len(group.seed))
+        return whole(group, *arguments)
+
+    monkeypatch.setattr(members, "advance", seen)
+    monkeypatch.setattr("minimand.training.loop.next_chunk", lambda *_: 4)
+    still = Recipe(MLP(hidden=(8,)), Squared(), Adam(1e-12), batch_size=16, epochs=30, patience=2)
+    recipes = [replace(still, optimizer=Adam(1e-3)), *[still] * 7]
+    found = train_members(recipes, X, Y, FOLDS[:1] * 8, range(8), jobs=1, width=8)
+    assert [len(one.history["train"]) for one in found] == [30] + [3] * 7
+    assert list(dict.fromkeys(sizes)) == [8, 1]
+    (alone,) = train_members(recipes[:1], X, Y, FOLDS[:1], [0])
+    np.testing.assert_allclose(found[0].history["train"], alone.history["train"], rtol=1e-5)
+
+
 @pytest.mark.parametrize(("jobs", "width"), [(2, 1), (1, 8)])
 def test_a_member_that_goes_to_nan_leaves_the_others_bits_alone(jobs: int, width: int) -> None:
     """The same members with and without one whose learning rate is 1e6."""

@@ -1,12 +1,14 @@
 """K members on rows that are all at hand, dealt out to the cores or to the accelerators.
 
 A core runs its members one after another, by the program that runs one alone: to the same bits, and
-one that has ended costs nothing. An accelerator runs all of its members side by side.
+one that has ended costs nothing. An accelerator runs all of its members side by side; those that
+have ended leave, once the places they hold have cost what fewer cost to compile.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -45,6 +47,10 @@ ROW_SECONDS = 3e-7
 """The same for each row of many: ten times what it takes to draw the order of an epoch anew."""
 
 GROWTH = 32
+COMPILING = 5.0
+"""Seconds of places at which nobody runs that are worth compiling for fewer places."""
+FEW = 16
+"""Groups of so many stay as large as they are: what is compiled for another size rounds anew."""
 
 
 class InMemory:
@@ -76,12 +82,13 @@ class InMemory:
         self.rows = int(self.members.train.index.size)
         self._places = _places(len(recipes), jobs)
         self.width = width or (1 if jax.default_backend() == "cpu" else len(recipes))
+        self._idle = 0.0
         self._rows = [[jax.device_put(values, to) for values in (X, y)] for to in self._places]
 
     def begin(self) -> State:
         """The state of every member before its first step; the steps are compiled meanwhile."""
         everyone = np.arange(len(self._constants))
-        groups = [everyone] if self._together else self._groups(everyone)
+        groups = [everyone] if self._together else _groups(everyone, self._size(len(everyone)))
         X, y = self._rows[0]
         with single_precision(), ThreadPoolExecutor(1) as other:
             if not everywhere() and _is_new((self._of(groups[0]), X, y)):
@@ -100,15 +107,14 @@ class InMemory:
         if self._together:
             with single_precision():
                 return advance(self.members, *self._rows[0], state, first, until, careful)
-        workers = len(self._places)
         while True:
             try:
-                return self._spread(state).through(partial(self._work, first, until), workers)
+                return self._through(self._spread(state), first, until)
             except jax.errors.JaxRuntimeError as error:
                 short = "RESOURCE_EXHAUSTED" in str(error) and not isinstance(state, Spread)
                 if self.width == 1 or not short:
                     raise
-                self.width = len(self._groups(np.arange(len(self._constants)))[0]) // 2
+                self.width = self._size(len(self._constants)) // 2
 
     def finish(self, state: State) -> State:
         """The state as if the epoch ended here."""
@@ -151,25 +157,31 @@ class InMemory:
             after: State = jax.block_until_ready(advance(members, X, y, state, first, until, False))
         return after
 
+    def _through(self, spread: Spread, first: int, until: int) -> Spread:
+        """The state before step `until`; the time at places where nobody runs is added up."""
+        begun, workers, size = time.perf_counter(), len(self._places), len(spread.groups[0])
+        places = max(-(-len(spread.busy) // workers), 1) * workers * size
+        idle = 1 - np.sum(np.asarray(spread.status) == RUNNING) / places
+        after = spread.through(partial(self._work, first, until), workers)
+        self._idle += idle * (time.perf_counter() - begun)
+        return after
+
     def _spread(self, state: Any) -> Spread:
-        """A state in groups, anew if those who still run would fit into fewer."""
-        running = np.asarray(state.status) == RUNNING
+        """A state in groups; anew if those who still run fit into fewer, or long into smaller."""
+        running, size = np.asarray(state.status) == RUNNING, self._size(len(self._constants))
         if isinstance(state, Spread):
-            busy = sum(bool(running[own].any()) for own in state.groups)
-            if busy <= -(-int(running.sum()) // len(state.groups[0])):
+            fits, size = self._size(running.sum()), len(state.groups[0])
+            if fits < size and size > FEW and self._idle > COMPILING:
+                size, self._idle = fits, 0.0
+            elif len(state.busy) <= -(-running.sum() // size):
                 return state
             state = state.whole()
-        return Spread.of(state, self._groups(np.argsort(~running, kind="stable")))
+        return Spread.of(state, _groups(np.argsort(~running, kind="stable"), size))
 
-    def _groups(self, order: np.ndarray) -> list[np.ndarray]:
-        """Members in groups that run side by side, at least one for each worker.
-
-        To compile few sizes, those are filled up to a power of two with members that are there
-        already.
-        """
-        most = min(self.width, -(-len(order) // len(self._places)))
-        size = 1 << (most - 1).bit_length()
-        return [np.resize(order[k : k + size], size) for k in range(0, len(order), size)]
+    def _size(self, members: int) -> int:
+        """How many of so many run side by side: a power of two, to compile few sizes."""
+        most = min(self.width, -(-int(members) // len(self._places)))
+        return 1 << (most - 1).bit_length()
 
 
 def results(
@@ -181,6 +193,11 @@ def results(
         Trained.of(recipe, jax.tree.map(lambda leaf, k=k: leaf[k], host), reason, finding)
         for k, recipe in enumerate(recipes)
     ]
+
+
+def _groups(order: np.ndarray, size: int) -> list[np.ndarray]:
+    """Members in groups of a size, the last filled up with members that are there already."""
+    return [np.resize(order[k : k + size], size) for k in range(0, len(order), size)]
 
 
 def next_chunk(chunk: int, steps: int, rows: int, seconds: float) -> int:

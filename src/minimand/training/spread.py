@@ -41,14 +41,19 @@ class Spread:
             lambda *leaves: np.concatenate([*map(np.asarray, leaves)])[self._first], *parts
         )
 
+    @property
+    def busy(self) -> list[int]:
+        """The groups in which somebody still runs."""
+        states = enumerate(self.states)
+        return [k for k, state in states if np.any(np.asarray(state.status) == RUNNING)]
+
     def whole(self) -> State:
         """The state of all."""
         return State(*(getattr(self, name) for name in State._fields))
 
     def through(self, work: Work, workers: int) -> Spread:
         """The state after `work`, done for the groups in which somebody still runs."""
-        after = list(self.states)
-        busy = [k for k, state in enumerate(after) if np.any(np.asarray(state.status) == RUNNING)]
+        after, busy = list(self.states), self.busy
 
         def hand(worker: int) -> None:
             for k in busy[worker::workers]:
