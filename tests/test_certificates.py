@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 import pytest
+import scipy.sparse
 
+from minimand.budget import Budget
 from minimand.losses import (
     BinaryCrossEntropy,
     Gamma,
@@ -14,8 +18,8 @@ from minimand.losses import (
     Poisson,
     Tweedie,
 )
-from minimand.penalties import L2
-from minimand.solvers import LBFGS, Newton, Objective
+from minimand.penalties import L1, L2
+from minimand.solvers import LBFGS, Newton, Objective, ProximalNewton
 from minimand.solvers.certificate import certify, curvature_bound
 from minimand.solvers.problem import Problem
 
@@ -110,3 +114,32 @@ def test_constant_columns_do_not_matter() -> None:
         curvature_bound(wide, wide.at(np.insert(theta, -1, 0.0, axis=0))),
     ]
     assert bounds[0] == pytest.approx(bounds[1], rel=1e-9)
+
+
+def test_where_a_solver_looked_last_is_read_once_and_nobody_can_change_it() -> None:
+    X, y = data(Logistic())
+    problem = Problem(Objective(Logistic(), L2(0.1)), X, y)
+    theta = problem.initial()
+    seen, readings = problem.witnessed(theta), problem.design.readings
+    assert certify(problem, theta, None)[0] == problem.at(theta).value
+    for held in (seen.theta, seen.scores, seen.gradient):
+        with pytest.raises(ValueError, match="read-only"):
+            held[...] = 0.0
+    assert problem.witnessed(theta) is seen and problem.design.readings == readings + 1
+    theta[0] = 1.0
+    np.testing.assert_array_equal(problem.witnessed(theta).gradient, problem.at(theta).gradient)
+    other = copy(problem)
+    other.penalty = L2(1.0)
+    assert other.witnessed(theta).value > problem.witnessed(theta).value
+
+
+def test_an_l1_penalty_is_certified_by_the_last_look_at_all_columns() -> None:
+    """Rounds look once each, after a first one at the start; sizes are never asked for."""
+    rng = np.random.default_rng(0)
+    X = scipy.sparse.random_array((500, 2000), density=0.02, format="csc", rng=rng)
+    y = X[:, :5].sum(axis=1) + 0.1 * rng.normal(size=500)
+    strength = float(np.max(np.abs(X.T @ y))) / 500 / 5
+    objective = Objective(HalfSquared(), L1(strength), intercept=False)
+    problem = Problem(objective, X, y)
+    solution = ProximalNewton().solve(problem, "", Budget())
+    assert solution.converged and problem.design.readings == len(solution.history["value"])

@@ -65,8 +65,8 @@ class Certificate:
 
 
 def certify(problem: Problem, theta: Array, duals: Array | None) -> tuple[float, Certificate]:
-    """(the objective at θ, the evidence for θ), by readings of the data of its own."""
-    point = problem.at(theta)
+    """(the objective at θ, the evidence for θ), from the data and θ alone."""
+    point = problem.witnessed(theta)
     if not np.all(np.isfinite(point.gradient)):
         problem.design.check_finite()
     gap = np.inf
@@ -97,10 +97,10 @@ def smooth_gap(problem: Problem, point: Point) -> float:
     kernel, z = point.theta[:-1], problem.columns(point.scores)
     u, pulled = z, point.gradient.copy()
     pulled[:-1] -= problem.penalty.slope(kernel)
-    if np.any(np.abs(pulled[-1]) > BALANCED * problem.scale[-1]):
+    if np.any(np.abs(pulled[-1]) > BALANCED * problem.typical):
         u, slopes = balanced(problem, z, pulled[-1])
         pulled = problem.design.pull(slopes)
-        if np.any(np.abs(pulled[-1]) > BALANCED * problem.scale[-1]):
+        if np.any(np.abs(pulled[-1]) > BALANCED * problem.typical):
             return np.inf
     share = 1.0
     if np.isinf(problem.penalty.conjugate(-pulled[:-1])):
@@ -220,7 +220,7 @@ def balanced(problem: Problem, z: Array, total: Array) -> tuple[Array, Array]:
         z = z - np.linalg.lstsq(bend, total)[0]
         slopes = problem.slopes(z)
         total = slopes.sum(axis=0)
-        if np.all(np.abs(total) <= BALANCED / 2 * problem.scale[-1]):
+        if np.all(np.abs(total) <= BALANCED / 2 * problem.typical):
             break
     return z, slopes
 

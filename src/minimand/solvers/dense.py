@@ -75,6 +75,10 @@ class Dense(Design):
     def scaled(self, block: Array, by: Array, dtype: Any) -> Array:
         return np.multiply(block, by, dtype=dtype, casting="same_kind")
 
+    def _narrow(self, columns: Array) -> None:
+        super()._narrow(columns)
+        self.size = np.append(self.size[columns], self.size[-1])
+
     def check_finite(self) -> None:
         for rows, block in self.blocks():
             for row, column in np.argwhere(~np.isfinite(block))[:1]:

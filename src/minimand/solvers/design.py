@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from minimand.arrays import Array
+from minimand.errors import DataError, ShapeError
 
 Visit = Callable[[slice, Array], Array]
 """(rows, scores of those rows [m, K]) ↦ slopes [m, K]."""
@@ -221,7 +222,6 @@ class Design:
         """Describe those columns alone."""
         self.columns = len(columns)
         self.origin, self.centre = self.origin[columns], self.centre[columns]
-        self.size = np.append(self.size[columns], self.size[-1])
         self.constant = self.constant[columns]
 
     def _used(self, theta: Array) -> Array | None:
@@ -276,3 +276,28 @@ def matrix(X: Any) -> Any:
         return X if X.format in ("csr", "csc") else X.tocsr()
     X = np.asarray(X)
     return X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
+
+
+def shares(weight: Any, rows: int) -> tuple[Array, Array | None]:
+    """(weights that sum to 1, the rows that have one; None: all)."""
+    if weight is None:
+        return np.full(rows, 1 / rows), None
+    weight = column(weight, "weight", rows)
+    total = weight.sum()
+    if not np.all(weight >= 0) or not 0 < total < np.inf:
+        raise DataError(
+            f"weight must be finite, not negative and not all zero; it has minimum "
+            f"{weight.min()} and sum {total}"
+        )
+    kept = weight > 0
+    return weight / total, None if kept.all() else kept
+
+
+def column(values: Any, name: str, rows: int) -> Array:
+    """One number for each row, in double precision."""
+    values = np.asarray(values, dtype=np.float64)
+    if values.shape != (rows,):
+        raise ShapeError(
+            f"{name} has shape {values.shape}; it needs one number for each row, ({rows},)"
+        )
+    return values

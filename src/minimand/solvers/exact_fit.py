@@ -80,7 +80,6 @@ def _plain(problem: Problem, factor: float) -> Problem | None:
     if given.least > 0 or not hasattr(problem.penalty, "strength"):
         return None
     plain, penalty = copy(problem), cast(Any, problem.penalty)
-    plain.__dict__.pop("scale", None)
     plain.loss, plain.penalty = Absolute(), replace(penalty, strength=penalty.strength / factor)
     plain.objective = Objective(plain.loss, plain.penalty, problem.objective.intercept)
     return plain

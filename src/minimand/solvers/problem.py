@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Self, cast
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from minimand.errors import ArgumentError, DataError, ShapeError
 from minimand.losses import Loss
 from minimand.losses.polyhedral import Polyhedral, polytope
 from minimand.penalties import L2, Penalty
-from minimand.solvers.design import matrix
+from minimand.solvers.design import column, matrix, shares
 from minimand.solvers.sparse import design
 
 SAMPLE, BEYOND = 4096, 100
@@ -99,6 +99,8 @@ class Point:
 class Problem:
     """An objective on checked data; `weight` sums to 1. Rows of weight 0 are left out."""
 
+    seen: Point | None = None
+
     def __init__(
         self,
         objective: Objective,
@@ -119,8 +121,8 @@ class Problem:
         if X.ndim != 2 or y.shape != X.shape[:1] or 0 in X.shape:
             raise ShapeError(f"X has shape {X.shape} and y {y.shape}; expected [n, p] and [n]")
         rows = len(y)
-        self.weight, kept = _shares(weight, rows)
-        self.offset = None if offset is None else _column(offset, "offset", rows)
+        self.weight, kept = shares(weight, rows)
+        self.offset = None if offset is None else column(offset, "offset", rows)
         if kept is not None:
             X, y, self.weight = X[kept], y[kept], self.weight[kept]
             self.offset = None if self.offset is None else self.offset[kept]
@@ -138,6 +140,14 @@ class Problem:
         self.design = design(X, objective.intercept)
         self.warm = start is not None
         self.start = self._point(start) if self.warm else self.initial()
+
+    def __copy__(self) -> Self:
+        """The same, without what was found out about it."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
+        for name in ("typical", "scale", "seen"):
+            vars(other).pop(name, None)
+        return other
 
     @property
     def shape(self) -> Shape:
@@ -160,14 +170,13 @@ class Problem:
             one = copy(self)
             one.objective, one.loss = replace(self.objective, loss=loss), loss
             one.outputs, one.start = 1, self.start[:, k : k + 1]
-            one.__dict__.pop("scale", None)
             problems.append(one)
         return problems
 
     def eased(self, factor: float) -> Problem:
         """The problem with the least scale times a factor, where rows share a scale."""
         eased, loss = copy(self), cast(Any, self.loss)
-        eased.scale = self.scale
+        eased.typical, eased.scale = self.typical, self.scale
         if self.objective.settles:
             eased.loss = replace(loss, least=factor * loss.least)
         return eased
@@ -182,7 +191,7 @@ class Problem:
     def at(self, theta: Array) -> Point:
         """The point θ, by one reading of the data."""
         if self.objective.settles:
-            return self._at(theta, self._scores(theta))
+            return self.known(theta, self._scores(theta))
         scores = np.empty((self.outputs, self.design.rows)).T  # classes apart: sums over them fly
         cost = 0.0
 
@@ -197,6 +206,14 @@ class Problem:
             gradient = self.design.sweep(theta, visit)
         return self._made(theta, scores, cost, gradient)
 
+    def witnessed(self, theta: Array) -> Point:
+        """The same, kept, so that to look there again reads no data."""
+        if self.seen is None or not np.array_equal(self.seen.theta, theta):
+            self.seen = self.at(theta.copy())
+            for held in (self.seen.theta, self.seen.scores, self.seen.gradient):
+                held.flags.writeable = False
+        return self.seen
+
     def between(self, old: Point, new: Point, share: float) -> Point:
         """The point a share of the way from one to another: X is read once, not twice.
 
@@ -205,9 +222,9 @@ class Problem:
         theta = old.theta + share * (new.theta - old.theta)
         if share > BEYOND:
             return self.at(theta)
-        return self._at(theta, self.columns(old.scores + share * (new.scores - old.scores)))
+        return self.known(theta, self.columns(old.scores + share * (new.scores - old.scores)))
 
-    def _at(self, theta: Array, scores: Array) -> Point:
+    def known(self, theta: Array, scores: Array) -> Point:
         """The point θ of known scores [n, K]."""
         loss = self.row_loss(self._taken(scores), self.y, self.weight)
         cost, slopes = self.reduced(slice(None), scores, loss)
@@ -240,10 +257,10 @@ class Problem:
         return hessian.reshape(size * k, size * k)
 
     @cached_property
-    def scale(self) -> Array:
-        """The size of a gradient entry that counts as 1: column size times typical slope.
+    def typical(self) -> Array:
+        """The slope of a row in every output: a sample's, [K].
 
-        The slope is a sample's, a little beside the best constant, where it may be rounding alone.
+        It is that a little beside the best constant, where it may be rounding alone.
         """
         some = slice(None, None, max(1, self.design.rows // SAMPLE))
         y, share = self.y[some], self.weight[some] / self.weight[some].sum()
@@ -252,9 +269,13 @@ class Problem:
         scores = np.zeros((len(y), self.outputs)) + level + 1e-6 * spread
         taken = self._taken(scores)
         slopes = self.row_loss(taken, y, share).gradient(taken, y)
-        typical = np.sqrt(share @ np.square(slopes).reshape(len(y), -1))
-        scale = self.design.size[:, None] * typical
-        return np.where(scale > 0, scale, 1.0)
+        typical: Array = np.sqrt(share @ np.square(slopes).reshape(len(y), -1))
+        return np.where(typical > 0, typical, 1.0)
+
+    @cached_property
+    def scale(self) -> Array:
+        """The size of a gradient entry that counts as 1: column size times typical slope."""
+        return self.design.size[:, None] * self.typical
 
     def stationarity(self, point: Point) -> float:
         """The largest scaled entry of the (proximal) gradient: 0 exactly at the optimum."""
@@ -363,28 +384,3 @@ class Problem:
         taken, y, weight = self._taken(scores), self.y[rows], self.weight[rows]
         values, slopes = loss.value_and_gradient(taken, y)
         return float(weight @ values), weight[:, None] * slopes.reshape(scores.shape)
-
-
-def _shares(weight: Any, rows: int) -> tuple[Array, Array | None]:
-    """(weights that sum to 1, the rows that have one; None: all)."""
-    if weight is None:
-        return np.full(rows, 1 / rows), None
-    weight = _column(weight, "weight", rows)
-    total = weight.sum()
-    if not np.all(weight >= 0) or not 0 < total < np.inf:
-        raise DataError(
-            f"weight must be finite, not negative and not all zero; it has minimum "
-            f"{weight.min()} and sum {total}"
-        )
-    kept = weight > 0
-    return weight / total, None if kept.all() else kept
-
-
-def _column(values: Any, name: str, rows: int) -> Array:
-    """One number for each row, in double precision."""
-    values = np.asarray(values, dtype=np.float64)
-    if values.shape != (rows,):
-        raise ShapeError(
-            f"{name} has shape {values.shape}; it needs one number for each row, ({rows},)"
-        )
-    return values

@@ -16,7 +16,7 @@ from minimand.solvers.design import Design
 from minimand.solvers.exact_fit import with_scale
 from minimand.solvers.normal_equations import is_linear, unread
 from minimand.solvers.polish import Polish
-from minimand.solvers.problem import Objective, Problem, Shape
+from minimand.solvers.problem import Objective, Point, Problem, Shape
 
 FIRST = 100
 """The least number of columns to work with; a tenth of all if that is more."""
@@ -153,10 +153,9 @@ class Working:
         point = problem.at(problem.start)
         if not np.all(np.isfinite(point.gradient)):
             problem.design.check_finite()
-        self.theta, self.gradient = point.theta.copy(), point.gradient
-        self.scores = problem.columns(point.scores)
-        self.value = self.first = point.value
+        self.theta, self.first = point.theta.copy(), point.value
         self.polish = Polish(problem)
+        self._look(point)
 
     @property
     def unit(self) -> float:
@@ -188,29 +187,38 @@ class Working:
         here = np.append(rows, -1)
         work = Work(problem, rows, self.theta[here], self.scores, self.penalty.on(rows))
         before, left = work.value, share / SHARE * tolerance * self.unit
+        ended = np.inf
         if separable and (near <= (SPARSE_CLOSE if sparse else CLOSE) or share < SHARE):
             work.enter(np.flatnonzero(self._broken()[rows] > 0), share * gap, budget)
-            work.polish(self.polish, left)
+            ended = work.polish(self.polish, left)
         if not work.value < before:
             cheap = CHEAP * len(rows) < problem.design.columns
             final = separable and (cheap or (sparse and near <= NEAR))
             ended = work.descend(share * gap, budget, left if final and sparse else share * gap)
             if final and ended > left:
-                work.polish(self.polish, left)
+                ended = work.polish(self.polish, left)
         work.balance()
-        self.theta[here], self.scores, self.value = work.theta, work.scores, work.value
-        self.gradient = problem.design.pull(problem.slopes(self.scores))
-        self.gradient[:-1] += self.penalty.slope(self.theta[:-1])
+        self.theta[here] = work.theta
+        if ended <= left:  # what proves it looks there again
+            self._look(problem.witnessed(self.theta))
+        else:
+            self._look(problem.known(self.theta, work.scores))
+
+    def _look(self, point: Point) -> None:
+        """Take in what a point shows."""
+        self.scores, self.value = self.problem.columns(point.scores), point.value
+        self.gradient = point.gradient
 
     def _working_set(self, margin: float) -> Array:
         """The rows of W that are not zero, and about as many of those that should not stay zero."""
-        nonzero = self.theta[:-1].any(axis=1)
-        excess = np.where(nonzero, np.inf, self._broken(margin) / self.problem.design.size[:-1])
+        nonzero, excess = self.theta[:-1].any(axis=1), self._broken(margin)
         growth = SPARSE_GROWTH if hasattr(self.problem.design.X, "nnz") else GROWTH
         wanted = max(FIRST, len(excess) // 10, growth * int(nonzero.sum()))
-        rows = np.flatnonzero(excess > 0)
+        rows = np.flatnonzero(nonzero | (excess > 0))
         if len(rows) > wanted:
-            rows = np.sort(rows[np.argpartition(-excess[rows], wanted)[:wanted]])
+            least = -excess[rows] / self.problem.design.size[rows]
+            least[nonzero[rows]] = -np.inf
+            rows = np.sort(rows[np.argpartition(least, wanted)[:wanted]])
         return self.penalty.together(rows)
 
     def _broken(self, margin: float = 0.0) -> Array:
@@ -253,10 +261,11 @@ class Work:
             self.theta[rows], self.scores = alone.theta, alone.scores
             self.value = self.height(self.theta, self.scores)
 
-    def polish(self, polish: Polish, gap: float) -> None:
-        """Newton's method on what is not zero, until a gap is left there."""
+    def polish(self, polish: Polish, gap: float) -> float:
+        """Newton's method on what is not zero, until a gap is left there; that gap."""
         self.theta, self.scores = polish(self.columns, self.theta, self.scores, gap)
         self.value = self.height(self.theta, self.scores)
+        return gap
 
     def sweep(self, gap: float) -> tuple[float, float]:
         """Go down once in every output; about what is left to gain, beyond and in the quadratics.

@@ -132,7 +132,6 @@ def _round(problem: Problem, state: _State, width: float, budget: Budget) -> _St
     """The optimum of the objective smoothed about these slopes, and its slopes."""
     loss = SmoothLoss(problem.loss, problem.y, state.duals, width)
     smooth = copy(problem)
-    smooth.__dict__.pop("scale", None)
     smooth.objective, smooth.loss = replace(problem.objective, loss=loss), loss
     smooth.y, smooth.start, smooth.warm = np.arange(len(problem.y)), state.point.theta, True
     penalty: Any = SmoothPenalty(problem, state.edges, width)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import copy
-from typing import Any
+from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse
@@ -13,6 +14,9 @@ from minimand.arrays import Array
 from minimand.errors import DataError
 from minimand.solvers.dense import Dense, Small
 from minimand.solvers.design import LITTLE, PIECE, Design, Pieced, Visit
+
+FLAT = 1e-7
+"""Columns whose entries differ by so small a share of their mean are constant but for rounding."""
 
 
 class Sparse(Design):
@@ -25,17 +29,45 @@ class Sparse(Design):
             X = X.copy()
             X.sum_duplicates()
         super().__init__(X, intercept)
-        mean, squares = np.zeros(self.columns), np.zeros(self.columns)
+        self.centre = np.zeros(self.columns)
+        if intercept:
+            share = np.full(self.rows, 1 / self.rows)
+            for rows, columns, piece in self.pieces():
+                self.centre[columns] += piece.T @ share[rows]
+        self.constant = self._filled()
+        if self.constant.any():
+            self.constant &= ~(self.spread > FLAT * np.abs(self.centre))
+        self.readings = 0
+
+    @cached_property
+    def spread(self) -> Array:
+        """The standard deviation of every column."""
+        squares, share = np.zeros(self.columns), np.full(self.rows, 1 / self.rows)
         for rows, columns, piece in self.pieces():
-            share, square = np.full(self.rows, 1 / self.rows)[rows], copy(piece)
+            square = copy(piece)
             square.data = piece.data**2
-            squares[columns] += square.T @ share
-            if intercept:
-                mean[columns] += piece.T @ share
-        self.centre, self.readings = mean, 0
-        size = np.sqrt(np.maximum(squares - mean**2, 0.0))
-        self.constant = ~(size > 1e-7 * np.abs(self.centre))
-        self.size = np.append(np.where(self.constant, 1.0, size), 1.0)
+            squares[columns] += square.T @ share[rows]
+        return np.sqrt(np.maximum(squares - self.centre**2, 0.0))
+
+    @cached_property
+    def size(self) -> Array:
+        """The same, and 1 where it is rounding alone and for the intercept; not all solvers ask."""
+        rounding = FLAT * np.abs(self.centre)
+        return np.append(np.where(self.spread > rounding, self.spread, 1.0), 1.0)
+
+    def take(self, rows: Array) -> Self:
+        part = super().take(rows)
+        part.size = self.size
+        return part
+
+    def _filled(self) -> Array:
+        """The columns that may be constant."""
+        return np.ones(self.columns, dtype=bool)
+
+    def _narrow(self, columns: Array) -> None:
+        super()._narrow(columns)
+        for name in ("spread", "size"):
+            vars(self).pop(name, None)
 
     def pieces(self) -> Iterator[tuple[slice, slice, Any]]:
         for rows, block in self.blocks():
@@ -82,6 +114,10 @@ class ByColumns(Pieced, Sparse):
     def blocks(self) -> Iterator[tuple[slice, Any]]:
         self.readings += 1
         yield slice(None), self.X.astype(np.float64, copy=False)
+
+    def _filled(self) -> Array:
+        """Those without a gap: the others leave their mean."""
+        return np.diff(self.X.indptr) == self.rows
 
     def push(self, theta: Array) -> Array:
         if (used := self._used(theta)) is not None:

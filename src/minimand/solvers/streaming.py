@@ -177,6 +177,7 @@ class Part(Problem):
     def smoothed(self, width: float) -> Part:
         """The same with the kinks of the loss rounded off."""
         smooth, y = copy(self), self.y
+        smooth.scale = self.scale
         form = self.objective.polytope
         assert form is not None
         duals = np.zeros_like(form.apart(np.zeros((len(y), self.outputs)), y))
