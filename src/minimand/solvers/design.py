@@ -24,20 +24,20 @@ WIDE = 1 << 22
 SCATTERED = 0.7
 """The share of the rows up to which they are gathered rather than all rows read in turn."""
 SHIFTS = 1e-14
-FEW = 8
-"""Columns without a slope are skipped when they are all but one of so many."""
 
 
 class Design:
     """X [n, p] seen as Z = [X - 1 centreᵀ, 1]: columns near 0, and one for the intercept.
 
     The centre is taken off in the products, not in X; it serves conditioning alone, so it need not
-    be exact. Without an intercept it is 0 and so is the last column.
+    be exact. Without an intercept it is 0 and so is the last column. Columns without a slope are
+    skipped when they are all but one of a `few`.
 
     A point θ is [p + 1, K]: the rows of W, then b. `size` [p + 1] is the root mean square of every
     column of Z; a `constant` column counts as 0. `readings` counts how often X was read.
     """
 
+    few = 8
     centre: Array
     size: Array
     constant: Array
@@ -227,7 +227,7 @@ class Design:
     def _used(self, theta: Array) -> Array | None:
         """The columns with a slope, when they are few."""
         used = np.flatnonzero(theta[:-1].any(axis=1))
-        return used if FEW * len(used) < self.columns else None
+        return used if self.few * len(used) < self.columns else None
 
     def _base(self, theta: Array) -> Array:
         """What every score has besides X W."""

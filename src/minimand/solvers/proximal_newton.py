@@ -39,7 +39,7 @@ STUCK = 1e-3
 SMALL, EXTRA = 1 << 20, 1e-2
 """Data of so few numbers are solved to a hundredth of the tolerance, which costs little."""
 
-GROWTH, SPARSE_GROWTH = 2, 10
+GROWTH, SPARSE_GROWTH = 2, 5
 """How many times as many columns as are not zero make a working set; sparse ones cost little."""
 
 CHEAP, NEAR = 10, 0.1

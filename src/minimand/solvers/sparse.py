@@ -42,12 +42,7 @@ class Sparse(Design):
     @cached_property
     def spread(self) -> Array:
         """The standard deviation of every column."""
-        squares, share = np.zeros(self.columns), np.full(self.rows, 1 / self.rows)
-        for rows, columns, piece in self.pieces():
-            square = copy(piece)
-            square.data = piece.data**2
-            squares[columns] += square.T @ share[rows]
-        return np.sqrt(np.maximum(squares - self.centre**2, 0.0))
+        return np.sqrt(np.maximum(self._squares() / self.rows - self.centre**2, 0.0))
 
     @cached_property
     def size(self) -> Array:
@@ -59,6 +54,15 @@ class Sparse(Design):
         part = super().take(rows)
         part.size = self.size
         return part
+
+    def _squares(self) -> Array:
+        """The sum of the squares in every column."""
+        squares = np.zeros(self.columns)
+        for rows, _, piece in self.pieces():
+            square = copy(piece)
+            square.data = piece.data**2
+            squares += square.T @ np.ones(self.rows)[rows]
+        return squares
 
     def _filled(self) -> Array:
         """The columns that may be constant."""
@@ -99,6 +103,8 @@ class Sparse(Design):
 class ByColumns(Pieced, Sparse):
     """The same by columns, of which products with vectors read a few at a time."""
 
+    few = 3
+
     def pieces(self) -> Iterator[tuple[slice, slice, Any]]:
         self.readings += 1
         if self.X.dtype == np.float64:
@@ -114,6 +120,12 @@ class ByColumns(Pieced, Sparse):
     def blocks(self) -> Iterator[tuple[slice, Any]]:
         self.readings += 1
         yield slice(None), self.X.astype(np.float64, copy=False)
+
+    def _squares(self) -> Array:
+        from sklearn.utils.extmath import row_norms
+
+        parts = [row_norms(piece.T, squared=True) for _, _, piece in self.pieces()]
+        return np.concatenate(parts)
 
     def _filled(self) -> Array:
         """Those without a gap: the others leave their mean."""
