@@ -84,7 +84,7 @@ def clamp(z: Array, bound: Array) -> Array:
     """z kept within [-bound, bound]; under torch.compile another bound is no other program."""
     xp = namespace(z, bound)
     if xp is np:
-        return np.clip(z, -bound, bound)
+        return np.asarray(z).clip(-bound, bound)
     return xp.where(xp.abs(z) <= bound, z, bound * xp.sign(z))
 
 

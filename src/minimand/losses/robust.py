@@ -230,13 +230,13 @@ class HuberWithScale(JointLoss):
         number that would be best if the examples now within ε σ were those within the best ε σ.
         """
         square = (score - target) ** 2
-        parts = weight * square
-        last, best = math.inf, float(parts.sum())
+        both, far = np.array([weight, weight * square]), self.epsilon**2
+        last, best = math.inf, float(both[1].sum())
         while best < last:
-            last, within = best, square <= self.epsilon**2 * best
-            room = 1 - self.epsilon**2 * (1 - float(weight @ within))
+            last, (share, inner) = best, (both @ (square <= far * best)).tolist()
+            room = 1 - far * (1 - share)
             if room > ROOM:
-                best = min(best, float(parts @ within) / room)
+                best = min(best, inner / room)
         scale = math.sqrt(best) if best > self.least**2 else self.least
         return GivenScale(self.epsilon, scale)
 
@@ -292,14 +292,17 @@ class GivenScale(ResidualLoss):
         return self.scale * (1 - 0.25 * inner * inner) + inner * r
 
     def slope(self, r: Array) -> Array:
-        xp = namespace(r)
-        scale = xp.where(self.scale > 0, self.scale, xp.finfo(r.dtype).smallest_normal)
+        scale = self._above(r)
         return 2 / scale * clamp(r, self.epsilon * scale)
 
     def bend(self, r: Array) -> Array:
         xp = namespace(r)
         inside = (self.scale > 0) & (xp.abs(r) <= self.epsilon * self.scale)
-        return xp.where(inside, 2 / xp.where(self.scale > 0, self.scale, 1), 0)
+        return xp.where(inside, 2 / self._above(r), 0)
+
+    def _above(self, r: Array) -> Array:
+        """σ, and next to nothing where it is 0."""
+        return self.scale + float(namespace(r).finfo(r.dtype).smallest_normal)
 
 
 def _shares(weight: Array) -> Array:

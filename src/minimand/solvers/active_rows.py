@@ -148,11 +148,11 @@ class Exact:
 
     def __call__(self, problem: Problem, point: Point, step: Array) -> tuple[Point | None, float]:
         """The point where the slope along the step is small."""
-        promised = float(np.sum(point.gradient * step))
+        promised = float(np.vdot(point.gradient, step))
         if not promised < 0:
             return None, 0.0
         ahead = problem.at(point.theta + step)
-        share, slope = 1.0, float(np.sum(ahead.gradient * step))
+        share, slope = 1.0, float(np.vdot(ahead.gradient, step))
         if abs(slope) > FLATTER * -promised:
             low, high = (0.0, 1.0) if slope > 0 else (1.0, np.inf)
             guess = promised / min(promised - slope, 0.5 * promised)
@@ -172,9 +172,9 @@ def _rise(problem: Problem, old: Point, new: Point) -> Callable[[float], tuple[f
         loss = problem.row_loss(scores, problem.y, problem.weight)
         slopes, bends = loss.gradient(scores, problem.y), loss.curvature(scores, problem.y)
         here = problem.penalty.slope(old.theta[:-1] + share * kernel)
-        slope = float((problem.weight * slopes) @ far + np.sum(here * kernel))
+        slope = float((problem.weight * slopes) @ far + np.vdot(here, kernel))
         bends = problem.weight * bends
-        bend = float(bends @ (far * far) + problem.penalty.bend() * np.sum(kernel * kernel))
+        bend = float(bends @ (far * far) + problem.penalty.bend() * np.vdot(kernel, kernel))
         if problem.free_scale(loss):
             r = scores - problem.y
             bend -= float(bends @ (r * far)) ** 2 / float(bends @ (r * r))

@@ -99,7 +99,7 @@ class Armijo:
 
     def __call__(self, problem: Problem, point: Point, step: Array) -> tuple[Point | None, float]:
         """The point where the search ended."""
-        promised = float(np.sum(point.gradient * step))
+        promised = float(np.vdot(point.gradient, step))
         height = self.height(point)
         rounding = 4 * np.finfo(float).eps * abs(height)
         ahead = problem.at(point.theta + step)
@@ -109,7 +109,7 @@ class Armijo:
             if value <= height + rounding:
                 reached = problem.between(point, ahead, share) if share < 1 else ahead
                 lower = value <= height + 1e-4 * share * promised
-                if lower or np.sum(reached.gradient * step) <= -0.9998 * promised:
+                if lower or np.vdot(reached.gradient, step) <= -0.9998 * promised:
                     return reached, share
             share /= 2
         return None, 0.0
@@ -146,7 +146,7 @@ class Decrement:
     def __call__(self, problem: Problem, point: Point, step: Array) -> float:
         """-½ gᵀ step / |value|."""
         self.highest = max(self.highest, abs(point.value))
-        left = -0.5 * float(np.sum(point.gradient * step))
+        left = -0.5 * float(np.vdot(point.gradient, step))
         return left / max(abs(point.value), 1e-12 * self.highest, np.finfo(float).tiny)
 
 
