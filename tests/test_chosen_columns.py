@@ -39,3 +39,17 @@ def test_few_of_many_columns_are_copied() -> None:
     X = np.random.default_rng(0).normal(size=(1000, 2000))
     some = design(X, True).some(np.arange(0, 2000, 2))
     np.testing.assert_array_equal(some.X, X[:, ::2])
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_some_of_some(order: Any) -> None:
+    rng = np.random.default_rng(0)
+    X = np.asarray(3 + rng.normal(size=(6000, 60)), order=order)
+    whole, slopes = design(X, True), rng.normal(size=(6000, 1))
+    some = whole.some(np.arange(0, 60, 2))
+    expected = (X - whole.centre).T @ slopes
+    for inner in (np.arange(1, 30), np.array([3, 17])):
+        for part in (some.some(inner), some.pick(inner)):
+            gram = part.gram(np.ones(6000))
+            np.testing.assert_allclose(part.pull(slopes)[:-1], expected[2 * inner], rtol=1e-9)
+            np.testing.assert_allclose(gram[-1, :-1], 6000 * (X.mean(0) - whole.centre)[2 * inner])

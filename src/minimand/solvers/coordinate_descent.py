@@ -101,20 +101,17 @@ class Quadratic:
         part, residual = self.part, -self.slopes / self.bends
         root, share = np.sqrt(self.bends)[:, None], part.intercept / self.bends.sum()
         level = share * float(self.bends @ residual)
-        mean, linear = np.zeros(part.columns), np.zeros(part.rows)
-        for rows, some, piece in part.pieces():
-            mean[some] += share * (self.bends[rows] @ piece)
-            linear[rows] += piece @ self.start[some]
-        linear -= mean @ self.start
+        mean = share * part.pull(self.bends[:, None])[:-1, 0]
+        linear = part.push(np.append(self.start, -mean @ self.start)[:, None])[:, 0]
         target = root[:, 0] * (residual - level + linear)
         dtype = np.float32 if gap > SINGLE * (target @ target) else np.float64
-        columns = np.empty((part.rows, part.columns), dtype, order="F")
+        columns, beside = np.empty((part.rows, part.columns), dtype, order="F"), part.centre + mean
         for rows, some, piece in part.pieces():
             scaled = columns[rows, some]
-            np.subtract(piece, mean[some], out=scaled, casting="same_kind")
+            np.subtract(piece, beside[some], out=scaled, casting="same_kind")
             scaled *= root[rows].astype(dtype)
         step, left = self._descend(columns, target.astype(dtype), gap)
-        return step, float(level - (mean - part.centre) @ step), left
+        return step, float(level - mean @ step), left
 
     def _sparse(self, gap: float) -> tuple[Array, float, float]:
         residual = -self.slopes / self.bends

@@ -7,6 +7,7 @@ from copy import copy
 from typing import Any, Self
 
 import numpy as np
+from scipy.linalg.blas import dger
 
 from minimand.arrays import Array
 from minimand.errors import DataError, ShapeError
@@ -202,8 +203,10 @@ class Design:
 
     def centred(self, gram: Array) -> Array:
         """Zᵀ H Z of [X 1]ᵀ H [X 1], [..., p + 1, p + 1], in place."""
-        gram[..., :-1, :] -= self.centre[:, None] * gram[..., -1:, :]
-        gram[..., :-1] -= gram[..., -1:] * self.centre
+        centre = np.append(self.centre, 0.0)
+        for one in gram.reshape(-1, *gram.shape[-2:]):
+            dger(-1.0, one[-1], centre, a=one.T, overwrite_a=True)
+            dger(-1.0, centre, one[:, -1], a=one.T, overwrite_a=True)
         gram[..., :-1, :][..., self.constant, :] = 0.0
         gram[..., :-1][..., self.constant] = 0.0
         if not self.intercept:

@@ -142,13 +142,12 @@ class System:
         scale = np.sqrt(np.maximum(np.diag(gram), np.finfo(np.float32).eps * np.diag(gram).max()))
         gram /= scale
         gram /= scale[:, None]
-        scaled = gram.astype(np.float32)
         lift = 1e-6
         while True:
             try:
-                lifted = scaled.copy()
+                lifted = gram.astype(np.float32)
                 np.einsum("ii->i", lifted)[...] += lift
-                lower = scipy.linalg.cho_factor(lifted, overwrite_a=True, check_finite=False)
+                lower = scipy.linalg.cho_factor(lifted.T, overwrite_a=True, check_finite=False)
                 break
             except scipy.linalg.LinAlgError:
                 lift *= 100
