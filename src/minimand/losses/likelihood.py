@@ -75,7 +75,11 @@ class Poisson(LogLinkLoss):
         return namespace(score).exp(score) - to_float(target, score) * score
 
     def gradient(self, score: Array, target: Array) -> Array:
-        return _excess(score, to_float(target, score))
+        return self.value_and_gradient(score, target)[1]
+
+    def value_and_gradient(self, score: Array, target: Array) -> tuple[Array, Array]:
+        mean, target = namespace(score).exp(score), to_float(target, score)
+        return mean - target * score, _excess(score, target, mean)
 
     def curvature(self, score: Array, target: Array) -> Array:
         return namespace(score).exp(score)
@@ -337,11 +341,14 @@ def _check_not_negative(loss: Loss, target: Array) -> None:
     reject(loss, target, bad, "not a finite number of at least 0", "use a loss for real targets")
 
 
-def _excess(score: Array, target: Array) -> Array:
-    """exp(score) - target; exp(score) - 1 cancels near 0, and expm1 does not."""
+def _excess(score: Array, target: Array, mean: Array | None = None) -> Array:
+    """exp(score) - target, of a known mean exp(score) or not.
+
+    exp(score) - 1 cancels near 0, and expm1 does not.
+    """
     xp = namespace(score)
-    near = xp.abs(score) < 1
-    return xp.where(near, xp.expm1(score) - (target - 1), xp.exp(score) - target)
+    mean = xp.exp(score) if mean is None else mean
+    return xp.where(xp.abs(score) < 1, xp.expm1(score) - (target - 1), mean - target)
 
 
 def _sigmoid_gap(x: Array, y: Array, gap: Array) -> Array:
