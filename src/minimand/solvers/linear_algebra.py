@@ -32,11 +32,9 @@ def factorise(matrix: Array, lift: float) -> Callable[[Array], Array]:
     Raises:
         scipy.linalg.LinAlgError: the matrix so lifted is not positive definite.
     """
-    diagonal = matrix.diagonal()
-    inverse = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
-    scaled = matrix * inverse * inverse[:, None]
-    np.einsum("ii->i", scaled)[...] += lift
-    factor, failed = dpotrf(scaled.T, lower=1, clean=0, overwrite_a=1)
+    even, inverse = scaled(matrix)
+    np.einsum("ii->i", even)[...] += lift
+    factor, failed = dpotrf(even.T, lower=1, clean=0, overwrite_a=1)
     if failed:
         raise LinAlgError(f"the matrix is not positive definite with {lift} on its diagonal")
 
@@ -49,6 +47,19 @@ def factorise(matrix: Array, lift: float) -> Callable[[Array], Array]:
         return x + solve(b - matrix @ x)
 
     return refined
+
+
+def scaled(matrix: Array) -> tuple[Array, Array]:
+    """(D matrix D with ones on its diagonal, the diagonal D)."""
+    diagonal = matrix.diagonal()
+    inverse = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    return matrix * inverse * inverse[:, None], inverse
+
+
+def smallest_pivot(matrix: Array) -> float:
+    """That of a positive semi-definite matrix, its diagonal scaled to 1; 0 if there is none."""
+    factor, failed = dpotrf(scaled(matrix)[0].T, lower=1, clean=0, overwrite_a=1)
+    return 0.0 if failed else float(np.square(factor.diagonal()).min())
 
 
 def lifted(matrix: Array, lift: float) -> Callable[[Array], Array]:

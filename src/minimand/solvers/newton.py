@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import scipy.linalg
 
 from minimand.arrays import Array
 from minimand.budget import Budget
 from minimand.component import Card, Count, Positive, component
 from minimand.solvers.base import History, Run, Solver
 from minimand.solvers.descent import Armijo, DecrementAhead, Exacting, descend
-from minimand.solvers.linear_algebra import lifted
+from minimand.solvers.linear_algebra import lifted, scaled, smallest_pivot
 from minimand.solvers.preconditioner import precision, sample_size
 from minimand.solvers.problem import Objective, Point, Problem, Shape
 
+Solve = Callable[[Problem, Point, Array], Array]
+
 LARGEST_SYSTEM = 2500
 FEW = 2e7
-DIGITS = (np.float32, 1e-10), (np.float64, 1e-10), (np.float64, 1e-15)
-"""How a Hessian is multiplied, and what is added to its diagonal: from fast to exact."""
+LIFT = 1e-10
+"""What is added to the diagonal of a Hessian of scaled columns."""
+
+WEAK, FLAT = 1e-5, 1e-20
+"""Curvatures along scaled columns: below the first, rounding and the lift may hide what is left to
+gain; below the second there is none."""
 
 NO_OPTIMUM = (
     "the objective has no minimum: it falls for ever as the scores of some rows grow, because "
@@ -71,19 +79,31 @@ def newton(
     max_iterations: int,
     budget: Budget,
 ) -> Run:
-    """Newton's method from a point, continuing a history."""
-    direction = ExactHessian(problem)
-    highest = max(np.abs(history.lines["value"]), default=0.0)
-    run = descend(
-        problem,
-        direction,
-        search=Armijo(),
-        stop=DecrementAhead(tolerance, highest),
-        max_iterations=max_iterations,
-        budget=budget,
-        start=start,
-        history=history,
-    )
+    """Newton's method from a point, continuing a history.
+
+    Where the Hessian at the end is nearly singular, steps that see its weak axes go on.
+    """
+    direction, lines = ExactHessian(problem), history.lines["value"]
+
+    def steps(start: Point, most: int) -> Run:
+        return descend(
+            problem,
+            direction,
+            search=Armijo(),
+            stop=DecrementAhead(tolerance, max(np.abs(lines), default=0.0)),
+            max_iterations=most,
+            budget=budget,
+            start=start,
+            history=history,
+        )
+
+    first = len(lines)
+    run = steps(start, max_iterations)
+    if run.converged and direction.digits[1:] and smallest_pivot(direction.hessian) < WEAK:
+        direction.digits, before = direction.digits[-1:], len(lines) - first - 1
+        ends = problem.at(run.theta if run.ahead is None else run.ahead)
+        run = steps(ends, max_iterations - before)
+        run = replace(run, status=f"{run.status} along weak axes, after {before} more")
     return settled(problem, run, direction.step)
 
 
@@ -91,13 +111,60 @@ class ExactHessian(Exacting):
     """-H⁻¹ g with the Hessian of all rows, at first in single precision where that will do."""
 
     def __init__(self, problem: Problem):
-        super().__init__(problem, DIGITS if precision(problem) == np.float32 else DIGITS[1:])
+        digits = (np.float32, plain), (np.float64, plain), (np.float64, along_axes)
+        super().__init__(problem, digits if precision(problem) == np.float32 else digits[1:])
 
-    def solved(self, point: Point, dtype: Any, lift: float) -> Array:
+    def solved(self, point: Point, dtype: Any, solve: Solve) -> Array:
         """The Newton step."""
-        solve = lifted(self.problem.hessian(point, dtype), lift)
-        step: Array = -solve(point.gradient.ravel()).reshape(point.theta.shape)
-        return step
+        self.hessian = self.problem.hessian(point, dtype)
+        if self.problem.shifts:
+            self._anchor(self.hessian.reshape(point.theta.shape * 2))
+        return -solve(self.problem, point, self.hessian).reshape(point.theta.shape)
+
+    def _anchor(self, hessian: Array) -> None:
+        """Bend H [p + 1, K, p + 1, K] along shifts of all scores, which neither g nor a step has.
+
+        A penalty does so for all columns but that of the intercept.
+        """
+        rows = slice(-1, None) if self.problem.penalty.bend() > 0 else slice(None)
+        diagonal = np.einsum("iaia->ia", hessian).mean(axis=1)
+        np.einsum("iaib->iab", hessian)[rows] += diagonal[rows, None, None]
+
+
+def plain(problem: Problem, point: Point, hessian: Array) -> Array:
+    """H⁻¹ g."""
+    step: Array = lifted(hessian, LIFT)(point.gradient.ravel())
+    return step
+
+
+def along_axes(problem: Problem, point: Point, hessian: Array) -> Array:
+    """The same; how H bends along its weak axes is told by the scores that they move.
+
+    A sum of squares has lost a curvature below 1e-16, of which the scores still know the root. Axes
+    that move no score are left out.
+    """
+    matrix, scale = scaled(hessian)
+    axes = scipy.linalg.eigh(matrix, subset_by_value=(-np.inf, WEAK))[1]
+    slope = scale * point.gradient.ravel()
+    along = slope @ axes
+    step = lifted(matrix, LIFT)(slope - axes @ along)
+    levels, turn = scipy.linalg.eigh(_bent(problem, point, scale[:, None] * axes))
+    kept = levels > FLAT
+    turn = turn[:, kept]
+    return scale * (step + axes @ (turn @ ((along @ turn) / levels[kept])))
+
+
+def _bent(problem: Problem, point: Point, axes: Array) -> Array:
+    """axesᵀ H axes [m, m] of axes [(p + 1) K, m], by the scores that they move."""
+    bends, design = problem.bends(problem.columns(point.scores)), problem.design
+    theta = axes.reshape(len(point.theta), -1).copy()
+    theta[:-1][design.constant] = 0.0
+    bent = problem.penalty.bend() * (axes[: -problem.outputs].T @ axes[: -problem.outputs])
+    for rows, block in design.blocks():
+        moved = block @ theta[:-1] + (theta[-1] - design.centre @ theta[:-1])
+        moved = moved.reshape(len(moved), problem.outputs, -1)
+        bent += np.einsum("nai,nab,nbj->ij", moved, bends[rows], moved, optimize=True)
+    return bent
 
 
 def settled(problem: Problem, run: Run, step: Array) -> Run:

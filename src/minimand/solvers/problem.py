@@ -155,6 +155,11 @@ class Problem:
         one = self.design
         return Shape(one.rows, one.columns, self.outputs, hasattr(one.X, "nnz"))
 
+    @property
+    def shifts(self) -> bool:
+        """Whether the loss is one over classes, which does not feel a shift of all scores."""
+        return self.outputs > 1 and not self.loss.scores
+
     def part(self, rows: Array) -> Problem:
         """The problem of those rows alone; points mean the same."""
         part = copy(self)
@@ -339,10 +344,10 @@ class Problem:
     def params(self, theta: Array) -> dict[str, Any]:
         """θ as named parameters of the scores X W + b, and the scale if the loss fits one.
 
-        Losses over K classes do not feel a shift of all scores, so the biases sum to 0.
+        Where no row feels a shift of all scores, the biases sum to 0.
         """
         kernel, bias = self.design.affine(theta)
-        if self.outputs > 1 and not self.loss.scores:
+        if self.shifts:
             bias -= bias.mean()
         params: dict[str, Any] = {"output": {"kernel": kernel, "bias": bias}}
         if self.objective.settles:
