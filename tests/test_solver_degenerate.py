@@ -22,7 +22,9 @@ from minimand.errors import ArgumentError
 from minimand.losses import (
     Absolute,
     BinaryCrossEntropy,
+    CrammerSinger,
     CrossEntropy,
+    EpsilonInsensitive,
     Gamma,
     HalfSquared,
     Hinge,
@@ -33,8 +35,10 @@ from minimand.losses import (
     Loss,
     Poisson,
     Quantile,
+    Quantiles,
     SquaredHinge,
     Tweedie,
+    WestonWatkins,
 )
 from minimand.penalties import L1, L2, Penalty
 from minimand.solvers import Objective, Shape, Solution, minimise, select
@@ -291,6 +295,7 @@ def test_a_class_without_weight(loss: Loss, strength: float) -> None:
 
 # --- many rows ------------------------------------------------------------------------------------
 
+POLYHEDRAL = [Absolute(), EpsilonInsensitive(), Quantile(0.5), CrammerSinger(), WestonWatkins()]
 MANY = [HalfSquared(), Logistic(), CrossEntropy(), Poisson(), Huber(), SquaredHinge(), Absolute()]
 
 
@@ -306,6 +311,35 @@ def test_a_category_with_two_rows(loss: Loss) -> None:
     level[[123, 4567], 0] = level[[77, 8910, 15_000], 1] = 1.0
     case.X = np.hstack([case.X, level])
     assert judged(objective_of(loss, 1e-5), case).converged
+
+
+@pytest.mark.parametrize("loss", [Absolute(), Hinge(), Quantiles()], ids=str)
+def test_a_level_of_two_outlying_rows_without_a_penalty(loss: Loss) -> None:
+    """Rows near their kinks say nothing of its slope, which the level's own rows hold back."""
+    case = many(loss, 50_000)
+    level = np.zeros((len(case.y), 1))
+    level[[3, 777]] = 1.0
+    case.X[:2] *= 1e4
+    case.X = np.hstack([case.X, level])
+    assert judged(objective_of(loss, 0.0), case).converged
+
+
+@pytest.mark.parametrize("loss", [Absolute(), Hinge(), Quantiles()], ids=str)
+def test_columns_twice_and_almost_twice_among_many_rows(loss: Loss) -> None:
+    case = many(loss, 50_000)
+    beside = case.X[:, :1] + 1e-7 * np.random.default_rng(2).normal(size=(50_000, 1))
+    case.X = np.hstack([case.X, case.X[:, :2], beside])
+    assert judged(objective_of(loss, 0.0), case).converged
+
+
+@pytest.mark.parametrize("loss", POLYHEDRAL, ids=str)
+def test_powers_of_a_column(loss: Loss) -> None:
+    """From 1 to 10, between 0 and 1: no two columns alike, and yet nearly dependent."""
+    case = data(loss, 200, 1)
+    between = (case.X - case.X.min()) / np.ptp(case.X)
+    found = judged(objective_of(loss, 0.0), Case(between ** np.arange(1, 11), case.y))
+    span = 10 * np.linalg.qr(between ** np.arange(1, 11) - 0.3)[0]
+    assert found.value - found.certificate.value <= minimise(Objective(loss), span, case.y).value
 
 
 @pytest.mark.parametrize("loss", MANY, ids=str)
@@ -383,6 +417,12 @@ def test_a_column_that_is_constant_but_for_rounding_does_no_harm(solver: str) ->
         LogCosh(),
         Huber(0.5),
         HuberWithScale(),
+        Absolute(),
+        Hinge(),
+        EpsilonInsensitive(),
+        Quantiles(),
+        CrammerSinger(),
+        WestonWatkins(),
     ],
     ids=str,
 )

@@ -26,6 +26,7 @@ from minimand.losses import (
     Squared,
     Tweedie,
 )
+from minimand.solvers.axes import even_axes
 from minimand.solvers.problem import Point, Problem
 
 BALANCED = 1e-9
@@ -182,14 +183,19 @@ def piecewise_gap(problem: Problem, point: Point, duals: Array) -> float:
     pulled = problem.design.pull(form.pulled(duals, y))
     apart = form.apart(problem.columns(point.scores), y)
     room = float(np.sum(weight * np.abs(apart)))
-    loose = np.abs(pulled) * (np.abs(point.theta) + room / problem.design.size[:, None])
     kernel, against = point.theta[:-1], pulled[:-1]
+    loose = float(np.sum(np.abs(pulled[-1]) * (np.abs(point.theta[-1]) + room)))
     if problem.penalty.smooth and not problem.penalty.bend() > 0:
-        return _left(problem, point, duals, apart) + float(np.sum(loose))
+        size = problem.design.size[:-1, None]
+        along, inner = against / size, size * kernel
+        if (axes := even_axes(problem)) is not None:
+            along, inner = axes.T @ against, np.linalg.lstsq(axes, kernel)[0]
+        loose += float(np.sum(np.abs(along) * (np.abs(inner) + room)))
+        return _left(problem, point, duals, apart) + loose
     share = 1.0
     if np.isinf(problem.penalty.conjugate(-against)):
         share = (1 - 1e-12) / float(problem.penalty.dual_norm(against))
-    left = _left(problem, point, share * duals, apart) + share * float(np.sum(loose[-1]))
+    left = _left(problem, point, share * duals, apart) + share * loose
     return left + _penalty_gap(problem, kernel, share * against)
 
 

@@ -11,6 +11,7 @@ import scipy.linalg
 from minimand.arrays import Array
 from minimand.budget import Budget
 from minimand.component import Card, Count, Positive, component
+from minimand.solvers.axes import independent
 from minimand.solvers.base import History, Run, Solver
 from minimand.solvers.linear_algebra import factorise
 from minimand.solvers.problem import Objective, Problem, Shape
@@ -57,13 +58,14 @@ class InteriorPoint(Solver):
     def run(self, problem: Problem, budget: Budget) -> Run:
         """Solve for one score after another."""
         history, ends = History(problem, "gap"), list[_End]()
+        problem, back = independent(problem)
         for one in problem.singles():
             if ends and not problem.warm:
                 one.start = _shifted(one, ends[-1].theta)
             ends.append(self._alone(one, history, budget))
         worst = min(reversed(ends), key=lambda end: end.converged)
         theta, duals = (np.hstack([end[part] for end in ends]) for part in (0, 1))
-        return Run(theta, worst.status, worst.converged, history, duals)
+        return Run(back(theta), worst.status, worst.converged, history, duals)
 
     def _alone(self, problem: Problem, history: History, budget: Budget) -> _End:
         """Solve on the rows near their kinks, until no other row contradicts."""
@@ -84,13 +86,13 @@ class InteriorPoint(Solver):
             fixed = lines.bound(theta)
             some = lines if near.all() else lines.part(near, fixed)
             end = self._solve(some, theta, self.tolerance, history, budget)
-            theta = end.theta
             duals = fixed
             duals[near] = end.duals
-            wrong = ~near & np.any(lines.bound(theta) != fixed, axis=1)
+            wrong = ~near & np.any(lines.bound(end.theta) != fixed, axis=1)
             if near.all() or (end.converged and not wrong.any()) or budget.spent():
                 return end._replace(duals=duals)
             near |= wrong
+            theta = end.theta if end.converged else theta
             if not end.converged or 2 * near.sum() > rows:
                 near[:] = True
 
@@ -105,7 +107,9 @@ class InteriorPoint(Solver):
             if gap <= tolerance * max(abs(value), 1e-3 * state.size):
                 status = f"converged in {len(history.lines['value']) - 1} steps"
                 return _End(state.rounded(SPARE * tolerance), state.d[: state.rows], status, True)
-            if iteration == self.max_iterations or budget.spent() or not state.advance():
+            unbounded = value < -state.size  # no loss is negative: other rows must hold θ back
+            spent = iteration == self.max_iterations or budget.spent()
+            if unbounded or spent or not state.advance():
                 break
         why = budget.reason or ROUNDING
         if iteration == self.max_iterations:

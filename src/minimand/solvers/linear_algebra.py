@@ -57,9 +57,9 @@ def scaled(matrix: Array) -> tuple[Array, Array]:
 
 
 def smallest_pivot(matrix: Array) -> float:
-    """That of a positive semi-definite matrix, its diagonal scaled to 1; 0 if there is none."""
+    """That of a symmetric matrix, its diagonal scaled to 1; 0 if it is not positive definite."""
     factor, failed = dpotrf(scaled(matrix)[0].T, lower=1, clean=0, overwrite_a=1)
-    return 0.0 if failed else float(np.square(factor.diagonal()).min())
+    return 0.0 if failed else float(np.square(factor.diagonal()).min(initial=1.0))
 
 
 def lifted(matrix: Array, lift: float) -> Callable[[Array], Array]:

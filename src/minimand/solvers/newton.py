@@ -12,6 +12,7 @@ import scipy.linalg
 from minimand.arrays import Array
 from minimand.budget import Budget
 from minimand.component import Card, Count, Positive, component
+from minimand.solvers.axes import FLAT, WEAK, bent
 from minimand.solvers.base import History, Run, Solver
 from minimand.solvers.descent import Armijo, DecrementAhead, Exacting, descend
 from minimand.solvers.linear_algebra import lifted, scaled, smallest_pivot
@@ -24,10 +25,6 @@ LARGEST_SYSTEM = 2500
 FEW = 2e7
 LIFT = 1e-10
 """What is added to the diagonal of a Hessian of scaled columns."""
-
-WEAK, FLAT = 1e-5, 1e-20
-"""Curvatures along scaled columns: below the first, rounding and the lift may hide what is left to
-gain; below the second there is none."""
 
 NO_OPTIMUM = (
     "the objective has no minimum: it falls for ever as the scores of some rows grow, because "
@@ -140,31 +137,21 @@ def plain(problem: Problem, point: Point, hessian: Array) -> Array:
 def along_axes(problem: Problem, point: Point, hessian: Array) -> Array:
     """The same; how H bends along its weak axes is told by the scores that they move.
 
-    A sum of squares has lost a curvature below 1e-16, of which the scores still know the root. Axes
-    that move no score are left out.
+    Axes that move no score are left out.
     """
     matrix, scale = scaled(hessian)
     axes = scipy.linalg.eigh(matrix, subset_by_value=(-np.inf, WEAK))[1]
     slope = scale * point.gradient.ravel()
     along = slope @ axes
     step = lifted(matrix, LIFT)(slope - axes @ along)
-    levels, turn = scipy.linalg.eigh(_bent(problem, point, scale[:, None] * axes))
+    weak = scale[:, None] * axes
+    weak[np.repeat(np.append(problem.design.constant, False), problem.outputs)] = 0.0
+    kernel, bends = weak[: -problem.outputs], problem.bends(problem.columns(point.scores))
+    found = bent(problem.design, bends, weak) + problem.penalty.bend() * (kernel.T @ kernel)
+    levels, turn = scipy.linalg.eigh(found)
     kept = levels > FLAT
     turn = turn[:, kept]
     return scale * (step + axes @ (turn @ ((along @ turn) / levels[kept])))
-
-
-def _bent(problem: Problem, point: Point, axes: Array) -> Array:
-    """axesᵀ H axes [m, m] of axes [(p + 1) K, m], by the scores that they move."""
-    bends, design = problem.bends(problem.columns(point.scores)), problem.design
-    theta = axes.reshape(len(point.theta), -1).copy()
-    theta[:-1][design.constant] = 0.0
-    bent = problem.penalty.bend() * (axes[: -problem.outputs].T @ axes[: -problem.outputs])
-    for rows, block in design.blocks():
-        moved = block @ theta[:-1] + (theta[-1] - design.centre @ theta[:-1])
-        moved = moved.reshape(len(moved), problem.outputs, -1)
-        bent += np.einsum("nai,nab,nbj->ij", moved, bends[rows], moved, optimize=True)
-    return bent
 
 
 def settled(problem: Problem, run: Run, step: Array) -> Run:

@@ -14,6 +14,7 @@ from minimand.budget import Budget
 from minimand.component import Card, Count, Positive, component
 from minimand.losses import Loss
 from minimand.penalties import Penalty
+from minimand.solvers.axes import independent
 from minimand.solvers.base import History, Run, Solver
 from minimand.solvers.certificate import balanced, piecewise_gap
 from minimand.solvers.descent import Armijo, Decrement, Direction, descend
@@ -72,6 +73,11 @@ class Smoothing(Solver):
 
     def run(self, problem: Problem, budget: Budget) -> Run:
         """Solve a smooth problem, take its slopes as the next one's centre, until the gap is 0."""
+        turned, back = independent(problem)
+        run = self._rounds(turned, budget)
+        return replace(run, theta=back(run.theta))
+
+    def _rounds(self, problem: Problem, budget: Budget) -> Run:
         history, state = History(problem, "gap"), _first(problem)
         width, unit = state.room, abs(state.point.value)
         best = state
