@@ -438,3 +438,28 @@ def test_columns_that_depend_but_for_single_precision_reach_the_optimum_of_their
     expected, found = judged(Objective(loss), Case(span, y)), minimise(Objective(loss), X, y)
     assert expected.converged and found.converged, found.summary()
     assert found.value == pytest.approx(expected.value, rel=1e-8)
+
+
+# --- the end of Newton's method -------------------------------------------------------------------
+
+
+def test_rows_on_a_tail_are_not_told_apart() -> None:
+    """Where log cosh is straight, steps are long because few rows bend; there is an optimum."""
+    case = data(LogCosh())
+    case.y[:2] = 1e6
+    assert judged(objective_of(LogCosh(), 0.0), case).converged
+
+
+def test_a_last_step_that_is_long_and_exact_is_no_tail() -> None:
+    case = data(Tweedie())
+    case.weight = np.where(np.random.default_rng(25).random(60) < 0.5, 1.0, 0.0)
+    assert judged(objective_of(Tweedie(), 0.0), case).converged
+
+
+def test_weights_over_twelve_orders_of_magnitude_with_a_scale() -> None:
+    """Rows that decide are few, so that the scale goes to 0: no worse than a scale held above 0."""
+    case, loss = data(HuberWithScale()), HuberWithScale()
+    case.weight = 10 ** np.random.default_rng(2).uniform(-6, 6, 60)
+    found = judged(objective_of(loss, 0.0), case)
+    held = minimise(Objective(HuberWithScale(least=1e-3)), case.X, case.y, case.weight)
+    assert found.value <= held.value

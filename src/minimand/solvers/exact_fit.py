@@ -40,8 +40,9 @@ def with_scale(
         run, free = solve(problem.eased(held), start)
         if free:
             return run
-        if held == EASED[0] and (exact := exact_fit(problem, budget)) is not None:
-            run.history.add(problem.value(exact), 0.0)
+        exact = exact_fit(problem, budget) if held == EASED[0] else None
+        if exact is not None and (value := problem.value(exact)) <= problem.value(run.theta):
+            run.history.add(value, 0.0)
             return Run(exact, NO_SCALE.format("converged"), True, run.history)
         start = run.theta
     return replace(run, status=NO_SCALE.format(run.status))

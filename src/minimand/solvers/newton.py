@@ -14,7 +14,7 @@ from minimand.budget import Budget
 from minimand.component import Card, Count, Positive, component
 from minimand.solvers.axes import FLAT, WEAK, bent
 from minimand.solvers.base import History, Run, Solver
-from minimand.solvers.descent import Armijo, DecrementAhead, Exacting, descend
+from minimand.solvers.descent import Armijo, Decrement, DecrementAhead, Exacting, descend
 from minimand.solvers.linear_algebra import lifted, scaled, smallest_pivot
 from minimand.solvers.preconditioner import precision, sample_size
 from minimand.solvers.problem import Objective, Point, Problem, Shape
@@ -78,16 +78,17 @@ def newton(
 ) -> Run:
     """Newton's method from a point, continuing a history.
 
-    Where the Hessian at the end is nearly singular, steps that see its weak axes go on.
+    Where the Hessian at the end is nearly singular, or the last step long, steps that see the weak
+    axes go on until little is left to gain.
     """
     direction, lines = ExactHessian(problem), history.lines["value"]
 
-    def steps(start: Point, most: int) -> Run:
+    def steps(start: Point, stop: type[Decrement], most: int) -> Run:
         return descend(
             problem,
             direction,
             search=Armijo(),
-            stop=DecrementAhead(tolerance, max(np.abs(lines), default=0.0)),
+            stop=stop(tolerance, max(np.abs(lines), default=0.0)),
             max_iterations=most,
             budget=budget,
             start=start,
@@ -95,11 +96,12 @@ def newton(
         )
 
     first = len(lines)
-    run = steps(start, max_iterations)
-    if run.converged and direction.digits[1:] and smallest_pivot(direction.hessian) < WEAK:
+    run = steps(start, DecrementAhead, max_iterations)
+    weak = direction.digits[1:] and smallest_pivot(direction.hessian) < WEAK
+    if run.converged and (weak or far(problem, run.theta, direction.step)):
         direction.digits, before = direction.digits[-1:], len(lines) - first - 1
         ends = problem.at(run.theta if run.ahead is None else run.ahead)
-        run = steps(ends, max_iterations - before)
+        run = steps(ends, Decrement, max_iterations - before)
         run = replace(run, status=f"{run.status} along weak axes, after {before} more")
     return settled(problem, run, direction.step)
 
@@ -155,14 +157,16 @@ def along_axes(problem: Problem, point: Point, hessian: Array) -> Array:
 
 
 def settled(problem: Problem, run: Run, step: Array) -> Run:
-    """The run, unless a small gradient hides a long step: on an exponential tail each is about 1.
-
-    A penalty rules that out.
-    """
-    if not run.converged or problem.penalty.bend() > 0:
-        return run
-    k = problem.outputs
-    both = np.abs(problem.design.push(np.hstack([step, run.theta])))
-    if np.max(both[:, :k]) > 0.001 * (1 + np.max(both[:, k:])):
+    """The run, unless a small gradient hides a long step: on a tail that decays each is about 1."""
+    if run.converged and far(problem, run.theta, step):
         return replace(run, status=NO_OPTIMUM, converged=False, ahead=None)
     return run
+
+
+def far(problem: Problem, theta: Array, step: Array) -> bool:
+    """Whether a step moves a score by a thousandth of the largest. A penalty rules that out."""
+    if problem.penalty.bend() > 0:
+        return False
+    k = problem.outputs
+    both = np.abs(problem.design.push(np.hstack([step, theta])))
+    return bool(np.max(both[:, :k]) > 0.001 * (1 + np.max(both[:, k:])))

@@ -139,7 +139,8 @@ class System:
         gram = self.part.some(columns).gram(self.bends[:, k, k], np.float32)
         np.einsum("ii->i", gram)[:-1] += self.bend
         gram = gram if free[-1] else gram[:-1, :-1]
-        scale = np.sqrt(np.maximum(np.diag(gram), np.finfo(np.float32).eps * np.diag(gram).max()))
+        least = np.finfo(np.float32).eps * np.diag(gram).max()
+        scale = np.sqrt(np.maximum(np.diag(gram), least or 1.0))
         gram /= scale
         gram /= scale[:, None]
         lift = 1e-6
