@@ -20,11 +20,13 @@ import minimand.losses  # noqa: F401  (fills the catalogue)
 from minimand.component import catalogue
 from minimand.errors import ArgumentError
 from minimand.losses import (
+    MSLE,
     Absolute,
     BinaryCrossEntropy,
     CrammerSinger,
     CrossEntropy,
     EpsilonInsensitive,
+    Exponential,
     Gamma,
     HalfSquared,
     Hinge,
@@ -36,11 +38,12 @@ from minimand.losses import (
     Poisson,
     Quantile,
     Quantiles,
+    Sparsemax,
     SquaredHinge,
     Tweedie,
     WestonWatkins,
 )
-from minimand.penalties import L1, L2, Penalty
+from minimand.penalties import L1, L2, ElasticNet, Group, Penalty
 from minimand.solvers import Objective, Shape, Solution, minimise, select
 
 Array = Any
@@ -463,3 +466,38 @@ def test_weights_over_twelve_orders_of_magnitude_with_a_scale() -> None:
     found = judged(objective_of(loss, 0.0), case)
     held = minimise(Objective(HuberWithScale(least=1e-3)), case.X, case.y, case.weight)
     assert found.value <= held.value
+
+
+# --- penalties with kinks -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", [LogCosh(), Huber()], ids=str)
+def test_straight_stretches_of_a_loss_do_not_certify(loss: Loss) -> None:
+    """Slopes there are those of many scores, of which the certificate must find one."""
+    case = data(loss)
+    case.X[:2] *= 1e6
+    judged(Objective(loss, L1(0.01)), case)
+
+
+def test_targets_far_from_zero_leave_a_loss_straight_everywhere() -> None:
+    case = data(Huber())
+    case.y = 1e8 * case.y
+    judged(Objective(Huber(), L1(0.01)), case)
+
+
+@pytest.mark.parametrize("penalty", [L1(0.01), ElasticNet(0.01, 0.5)], ids=str)
+def test_a_class_without_weight_keeps_a_finite_intercept(penalty: Penalty) -> None:
+    """Once no row gives it any probability, nothing bends along its intercept."""
+    case = data(Sparsemax())
+    case.weight = np.where(case.y == 1, 0.0, 1.0)
+    found = judged(Objective(Sparsemax(), penalty), case)
+    assert np.max(np.abs(found.params["output"]["bias"])) < 1e6
+
+
+@pytest.mark.parametrize("loss", [Logistic(), Exponential(), MSLE()], ids=str)
+def test_groups_that_nothing_asks_for(loss: Loss) -> None:
+    """All targets alike: the intercept says all, and no column takes part."""
+    case = data(loss)
+    case.y[:] = 1.0
+    found = judged(Objective(loss, Group(0.01)), case)
+    assert not found.params["output"]["kernel"].any()

@@ -356,10 +356,10 @@ class Group(Penalty):
         """‖w_g‖ of every group."""
         xp = namespace(w)
         _, members = _members(self.groups or w.shape[0])
-        rows = xp.reshape(w, (w.shape[0], -1))
-        rows = xp.concat([rows, xp.zeros_like(rows[:1, :])])
+        rows = xp.reshape(w, (w.shape[0], math.prod(w.shape[1:])))
+        rows = xp.concat([rows, xp.zeros_like(xp.sum(rows, axis=0, keepdims=True))])
         chosen = xp.take(rows, asarray(members.ravel(), w), axis=0)
-        return norm(xp.reshape(chosen, (members.shape[0], -1)))
+        return norm(xp.reshape(chosen, (members.shape[0], members.shape[1] * rows.shape[1])))
 
 
 @lru_cache(maxsize=32)
@@ -373,7 +373,7 @@ def _members(groups: tuple[int, ...] | int) -> tuple[np.ndarray, np.ndarray]:
     sizes = np.bincount(group)
     order = np.argsort(group, kind="stable")
     place = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    members = np.full((len(sizes), sizes.max()), len(group))
+    members = np.full((len(sizes), sizes.max(initial=1)), len(group))
     members[group[order], place] = order
     return group, members
 

@@ -47,6 +47,9 @@ SHOWN, PER_COLUMN, LARGEST = 1000, 5, 500
 
 ROUNDING = 1e-13
 
+SAME, BRACKETS = 1e-12, 60
+"""How far slopes that count as the wanted ones may lie off; doublings and halvings of a bracket."""
+
 
 @dataclass(frozen=True)
 class Certificate:
@@ -231,16 +234,40 @@ def balanced(problem: Problem, z: Array, total: Array) -> tuple[Array, Array]:
     return z, slopes
 
 
-def _shrunk(problem: Problem, u: Array, share: float) -> Array:
-    """The scores whose slopes are `share` times those of u, by Newton's method."""
-    wanted = share * problem.slopes(u)
+def _shrunk(problem: Problem, z: Array, share: float) -> Array:
+    """The scores whose slopes are `share` times those at z.
+
+    By Newton's method; row by row between bounds, where a loss is too straight for that.
+    """
+    wanted, u = share * problem.slopes(z), z
     for _ in range(10):
         bend = problem.bends(u)[:, :, 0]
         step = (problem.slopes(u) - wanted) / np.where(bend > 0, bend, np.inf)
         u = u - step
         if np.max(np.abs(step)) <= 1e-12 * (1 + np.max(np.abs(u))):
             break
+    off = np.abs(problem.slopes(u) - wanted)[:, 0] > SAME * np.max(np.abs(wanted))
+    if np.any(off):
+        u[off] = _between(problem, z, wanted, off)
     return u
+
+
+def _between(problem: Problem, z: Array, wanted: Array, rows: Array) -> Array:
+    """The scores of some rows with the wanted slopes, by halving, on the flatter side of z."""
+    z, turn = z[rows], np.sign(wanted[rows])
+    size = np.abs(wanted[rows])
+
+    def beyond(length: Array) -> Array:
+        flatter: Array = turn * problem.reduced(rows, z - turn * length, problem.loss)[1] <= size
+        return flatter
+
+    low, high = np.zeros_like(z), 1e-6 * (1 + np.abs(z))
+    for _ in range(BRACKETS):
+        high = np.where(beyond(high), high, 2 * high)
+    for _ in range(BRACKETS):
+        middle = 0.5 * (low + high)
+        low, high = np.where(beyond(middle), (low, middle), (middle, high))
+    return z - turn * high
 
 
 def _level(duals: Array, low: Array, high: Array) -> Array:

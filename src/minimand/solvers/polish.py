@@ -48,6 +48,8 @@ class Polish:
         """
         problem, bend, corner = self.problem, self.penalty.bend(), self.penalty.corner
         rows = np.flatnonzero(theta[:-1].any(axis=1))
+        if not len(rows):
+            return theta, scores
         part, names = problem.design.some(names[rows]), np.append(names[rows], INTERCEPT)
         rows = np.append(rows, len(theta) - 1)
         theta, w = theta.copy(), theta[rows]

@@ -24,6 +24,9 @@ FIRST = 100
 FLAT = 1e-3
 """Bends below this share of their mean are raised to it, so that every step is finite."""
 
+STRAIGHT = 1e-3
+"""The share of the largest bend there is that counts as one, where the loss is straight."""
+
 CLOSE, SPARSE_CLOSE = 0.03, 1e-3
 """From this relative gap on, the zeros are believed and the rest is solved for exactly."""
 
@@ -326,5 +329,8 @@ class Work:
 def raised_bends(problem: Problem, scores: Array) -> Array:
     """The curvature of every row in every output alone, [n, K], kept away from 0."""
     bends = np.einsum("nkk->nk", problem.bends(scores))
-    least = FLAT * bends.mean(axis=0) * (problem.weight / problem.weight.mean())[:, None]
+    level = bends.mean(axis=0)
+    steepest = max(level.max(), STRAIGHT * (problem.loss.fact("curvature") or 0.0) / len(bends))
+    least = FLAT * np.maximum(level, FLAT * steepest)
+    least = least * (problem.weight / problem.weight.mean())[:, None]
     return np.maximum(bends, np.maximum(least, np.finfo(float).tiny))
