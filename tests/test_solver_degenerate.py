@@ -45,6 +45,7 @@ from minimand.losses import (
 )
 from minimand.penalties import L1, L2, ElasticNet, Group, Penalty
 from minimand.solvers import Objective, Shape, Solution, minimise, select
+from minimand.solvers.sparse import design
 
 Array = Any
 TOLERANCE = 1e-6
@@ -501,3 +502,23 @@ def test_groups_that_nothing_asks_for(loss: Loss) -> None:
     case.y[:] = 1.0
     found = judged(Objective(loss, Group(0.01)), case)
     assert not found.params["output"]["kernel"].any()
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "csr float32", "csc float32"])
+@pytest.mark.parametrize("loss", [HalfSquared(), Logistic(), Absolute()], ids=str)
+def test_a_sparse_column_far_from_zero_is_not_constant(loss: Loss, form: str) -> None:
+    """Its squares hide how it spreads."""
+    case = data(loss)
+    case.X = np.hstack([np.round(case.X), np.full((60, 1), 0.3)])
+    expected = minimise(objective_of(loss, 0.01), case.X, case.y)
+    case.X[:, 0] += 1e6
+    found = minimise(objective_of(loss, 0.01), FORMS[form](case.X), case.y)
+    assert expected.converged and found.converged, found.summary()
+    assert found.value == pytest.approx(expected.value, rel=1e-8)
+
+
+@pytest.mark.parametrize("form", ["csr", "csc"])
+def test_a_sparse_constant_column_of_a_million_rows_is_constant(form: str) -> None:
+    """Sums of so many entries are off by more than the least that counts as a spread."""
+    X = np.column_stack([np.full(1_000_003, 1e9 / 3), np.arange(1_000_003) % 7 == 0])
+    assert design(FORMS[form](X)).constant.tolist() == [True, False]

@@ -12,11 +12,11 @@ import scipy.sparse
 
 from minimand.arrays import Array
 from minimand.errors import DataError
-from minimand.solvers.dense import Dense, Small
+from minimand.solvers.dense import FAR, Dense, Small
 from minimand.solvers.design import LITTLE, PIECE, Design, Pieced, Visit
 
-FLAT = 1e-7
-"""Columns whose entries differ by so small a share of their mean are constant but for rounding."""
+LOST, FLAT = 1e-4, 1e-13
+"""Spreads against the mean: below the first they are measured anew; below the second they are 0."""
 
 
 class Sparse(Design):
@@ -36,13 +36,19 @@ class Sparse(Design):
                 self.centre[columns] += piece.T @ share[rows]
         self.constant = self._filled()
         if self.constant.any():
-            self.constant &= ~(self.spread > FLAT * np.abs(self.centre))
+            filled, mean = self.constant, np.abs(self.centre)
+            self.constant = filled & ~(self.spread > FLAT * mean)
+            if np.any(far := filled & ~self.constant & (mean > FAR * self.spread)):
+                self._shift(far)
         self.readings = 0
 
     @cached_property
     def spread(self) -> Array:
         """The standard deviation of every column."""
-        return np.sqrt(np.maximum(self._squares() / self.rows - self.centre**2, 0.0))
+        mean = self.centre
+        spread = np.sqrt(np.maximum(self._squares() / self.rows - mean**2, 0.0))
+        near = (mean != 0) & ~(spread > LOST * np.abs(mean))
+        return np.where(near, self._apart(near), spread) if near.any() else spread
 
     @cached_property
     def size(self) -> Array:
@@ -65,13 +71,31 @@ class Sparse(Design):
         return squares
 
     def _filled(self) -> Array:
-        """The columns that may be constant."""
+        """The columns that may be constant, or far from zero."""
         return np.ones(self.columns, dtype=bool)
 
     def _narrow(self, columns: Array) -> None:
         super()._narrow(columns)
         for name in ("spread", "size"):
             vars(self).pop(name, None)
+
+    def _apart(self, near: Array) -> Array:
+        """The spread of columns whose squares hide it, by what their entries lie off the mean."""
+        column, mean = self.X.tocoo().col, self.centre
+        apart = np.where(near[column], self.X.data - mean[column], 0.0)
+        unseen = 1 - np.bincount(column, minlength=self.columns) / self.rows
+        off = np.bincount(column, apart, self.columns) / self.rows - unseen * mean
+        squares = np.bincount(column, apart**2, self.columns) / self.rows + unseen * mean**2
+        return np.sqrt(np.maximum(squares - off**2, 0.0))
+
+    def _shift(self, far: Array) -> None:
+        """Centre a copy of columns without zeros, of which products would lose most digits."""
+        column = self.X.tocoo().col
+        far = far & (np.bincount(column, minlength=self.columns) == self.rows)
+        self.origin = np.where(far, self.centre, 0.0)
+        self.X = self.X.astype(np.float64)
+        self.X.data = self.X.data - self.origin[column]
+        self.centre = self.centre - self.origin
 
     def pieces(self) -> Iterator[tuple[slice, slice, Any]]:
         for rows, block in self.blocks():
