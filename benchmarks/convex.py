@@ -12,8 +12,8 @@ runs in a process of its own, forked before anything was fitted. Median of 3 run
 above 20 s; of 31 for the small rows.
 
 The peers live in convex_peers.py, how to measure in convex_protocol.py; convex-requirements.txt
-names the versions. Importing this module has no effect but to limit the threads of the libraries to
-one:
+names the versions and says how to install them. Importing this module has no effect but to limit
+the threads of the libraries to one:
 
     problem = make("logistic")  # .objective, .X, .y, .value(kernel, bias)
 """
