@@ -64,6 +64,7 @@ def minimand(chosen: Sequence[Setting], width: int | None = None) -> np.ndarray:
     from minimand.tuning import CrossValidation
 
     X, y, folds = data()
+    images = X.reshape(-1, 8, 8)  # all pixels on one scale, as for everyone
     recipe = Recipe(
         MLP(hidden=(HIDDEN,), outputs=10, dropout=0.1),
         CrossEntropy(),
@@ -73,7 +74,7 @@ def minimand(chosen: Sequence[Setting], width: int | None = None) -> np.ndarray:
     )
     splits = [Fold(train, test) for train, test in folds]
     validated = CrossValidation(
-        recipe, X, y, splits, Accuracy(), validation=0.0, jobs=CORES, width=width
+        recipe, images, y, splits, Accuracy(), validation=0.0, jobs=CORES, width=width
     )
     begun = time.perf_counter()
     scores = validated(

@@ -19,7 +19,7 @@ from minimand.data.splits import Fold
 from minimand.errors import ArgumentError, DataError, SolverError
 from minimand.losses import CrossEntropy, Squared
 from minimand.metrics import RMSE, Accuracy
-from minimand.networks import CNN, MLP, Linear, Network
+from minimand.networks import CNN, MLP, Embedded, Linear, Network
 from minimand.optimizers import SGD, Adam
 from minimand.training import Recipe, members, train_members
 from minimand.tuning import Choice, Float, Int, probe_width, tune, tuned
@@ -55,6 +55,28 @@ def test_scores_of_classes_are_those_of_scikit_learn_fold_by_fold() -> None:
             (alone,) = train_members([recipe], scaler.transform(WINE), KINDS, [rows], [7])
             said = alone.predict(scaler.transform(WINE[fold.test]))
             assert score == accuracy_score(KINDS[fold.test], said)
+
+
+def test_images_share_a_scale_by_channel() -> None:
+    """As columns that were so scaled before; a pixel that is seldom lit is not blown up."""
+    images = np.random.default_rng(0).gamma(1.0, 50.0, (120, 4, 4, 2)).round()
+    images[1:, 0, 0] = 0.0
+    kinds = np.arange(120) % 3
+    folds = [Fold(np.arange(30, 120), np.arange(30))]
+    channels = images[30:].reshape(-1, 2)
+    scaled = (images - channels.mean(axis=0)) / channels.std(axis=0)
+    validated = CrossValidation(CLASSIFIER, images, kinds, folds, validation=0.0)
+    np.testing.assert_allclose(validated.stacked[0], scaled, rtol=1e-5, atol=1e-5)
+
+
+def test_columns_of_codes_stay_as_they_are() -> None:
+    rows = np.column_stack([WINE[:, 0], np.arange(len(WINE)) % 5])
+    network = Embedded(levels=(0, 5), body=MLP(hidden=(8,), outputs=3))
+    recipe = replace(CLASSIFIER, network=network)
+    validated = CrossValidation(recipe, rows, KINDS, WINE_FOLDS[:1], validation=0.0)
+    numbers, codes = validated.stacked[0].T
+    np.testing.assert_array_equal(codes, rows[:, 1])
+    assert numbers[WINE_FOLDS[0].train].std() == pytest.approx(1, rel=1e-5)
 
 
 def test_scores_of_numbers_are_in_the_unit_of_the_target() -> None:

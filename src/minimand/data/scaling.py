@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -20,6 +21,21 @@ def mean_and_spread(values: Array, weight: Array | None = None) -> tuple[Array, 
     mean = np.average(values, axis=0, weights=weight)
     spread = np.sqrt(np.average((values - mean) ** 2, axis=0, weights=weight))
     return mean, np.where(spread > 1e-12 * np.abs(mean), spread, 1.0)
+
+
+def mean_and_spread_of_inputs(
+    X: Array, weight: Array | None = None, codes: Sequence[int] = ()
+) -> tuple[Array, Array]:
+    """Those of the columns of X [n, p], or of the channels of images; columns of codes stay.
+
+    >>> mean_and_spread_of_inputs(np.array([[1.0, 7.0], [3.0, 9.0]]), codes=[1])
+    (array([2., 0.]), array([1., 1.]))
+    """
+    if X.ndim > 2:
+        return mean_and_spread_of_channels(X, weight)
+    mean, spread = mean_and_spread(np.asarray(X, dtype=float), weight)
+    mean[list(codes)], spread[list(codes)] = 0.0, 1.0
+    return mean, spread
 
 
 def mean_and_spread_of_channels(images: Array, weight: Array | None = None) -> tuple[Array, Array]:

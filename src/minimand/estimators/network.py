@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 
 from minimand.arrays import Array
 from minimand.component import Component
-from minimand.data.scaling import mean_and_spread, mean_and_spread_of_channels
+from minimand.data.scaling import mean_and_spread, mean_and_spread_of_inputs
 from minimand.data.splits import Fold, holdout
 from minimand.data.task import Task
 from minimand.errors import ArgumentError, ShapeError, SolverError
@@ -209,12 +209,9 @@ class NetworkEstimator(Estimator):
         return (rows, *targets) if targets else rows
 
     def _measure(self, X: Array, weight: Array | None) -> None:
-        measure = mean_and_spread if X.ndim == 2 else mean_and_spread_of_channels
-        self.mean_, self.spread_ = measure(X, weight)
         chosen = self._component("network")
-        if chosen and chosen.codes:
-            codes = list(chosen.codes)
-            self.mean_[codes], self.spread_[codes] = 0.0, 1.0
+        codes = chosen.codes if chosen else ()
+        self.mean_, self.spread_ = mean_and_spread_of_inputs(X, weight, codes)
 
     def _standardised(self, X: Array) -> Array:
         """Columns as the network takes them; images as they are: their network does it."""

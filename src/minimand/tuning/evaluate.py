@@ -12,7 +12,7 @@ import numpy as np
 
 from minimand.arrays import Array
 from minimand.budget import Budget
-from minimand.data.scaling import mean_and_spread
+from minimand.data.scaling import mean_and_spread, mean_and_spread_of_inputs
 from minimand.data.splits import Fold
 from minimand.metrics import Metric
 from minimand.training import Recipe, Trained, train_members
@@ -26,7 +26,7 @@ from minimand.tuning.width import usual_width
 
 
 class Scale(NamedTuple):
-    """Mean and spread of the columns, and of the target."""
+    """Mean and spread of the columns or of the channels, and of the target."""
 
     centre: np.ndarray
     spread: np.ndarray
@@ -34,7 +34,7 @@ class Scale(NamedTuple):
     width: float = 1.0
 
     def columns(self, X: Array) -> np.ndarray:
-        """X [n, p] as networks take it."""
+        """X [n, ...] as networks take it."""
         columns: np.ndarray = (np.asarray(X, dtype=float) - self.centre) / self.spread
         return columns.astype(np.float32)
 
@@ -55,13 +55,13 @@ class Part(NamedTuple):
 class CrossValidation:
     """The scores of a setting on every seed and fold, each by a network that never saw its rows.
 
-    Columns, and a target that may be any real number, are brought to mean 0 and spread 1 by the
-    figures of each fold's training rows. The recipe's early stopping watches the share `validation`
-    of those.
+    Columns or the channels of images, and a target that may be any real number, are brought to mean
+    0 and spread 1 by the figures of each fold's training rows; columns of codes stay as they are.
+    The recipe's early stopping watches the share `validation` of those rows.
 
     Args:
         recipe: what the settings change.
-        X: [n, p] inputs.
+        X: [n, p] inputs, or images [n, height, width, channels].
         y: [n] targets, as the recipe's loss expects them.
         folds: rows to train on and rows to judge by.
         metric: judges; None: the mean loss of the rows, in the scale that is trained in.
@@ -175,7 +175,7 @@ class CrossValidation:
         real, blocks, targets, parts = self.recipe.loss.card.target == "real", [], [], []
         for number, fold in enumerate(self.folds):
             own, first = weight[fold.train], number * len(y)
-            scale = Scale(*mean_and_spread(X[fold.train].astype(float), own))
+            scale = Scale(*mean_and_spread_of_inputs(X[fold.train], own, self.recipe.network.codes))
             if real:
                 scale = Scale(*scale[:2], *map(float, mean_and_spread(y[fold.train], own)))
             blocks.append(scale.columns(X))

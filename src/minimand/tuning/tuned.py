@@ -116,7 +116,8 @@ def tune(
     finalists run again with fresh seeds; see `select` for how the winner is chosen and judged.
 
     Args:
-        X: [n, p] inputs; columns are scaled for the network.
+        X: [n, p] inputs, or images [n, height, width, channels]; columns or channels are scaled for
+            the network.
         y: [n] targets: numbers, or classes of any type.
         recipe: what to search around; by default a multilayer perceptron for the kind of target.
         space: from the dotted path of a field to `Float`, `Int` or `Choice`; by default the ranges
