@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import scipy.sparse
 
 import minimand
+from minimand.losses import Loss
+from minimand.penalties import Penalty
+from minimand.solvers import Objective, minimise
+from minimand.solvers.design import Design
 
 ROWS, COLUMNS = 200_000, 50
 VECTORS, OF_AN_INTERIOR_POINT = 12, 24
@@ -102,3 +110,29 @@ def measured(loss: str, penalty: str, form: str, dtype: str, *shape: int) -> tup
     )
     held, data = map(int, ended.stdout.split())
     return held, data
+
+
+@pytest.mark.parametrize("form", [np.asarray, scipy.sparse.csr_array, scipy.sparse.csc_array])
+@pytest.mark.parametrize("penalty", ["l2(strength=0.01)", "l1(strength=0.01)"])
+@pytest.mark.parametrize(
+    "loss", ["half_squared", "logistic", "poisson", "huber_with_scale", "quantile", "squared_hinge"]
+)
+def test_a_fit_lets_go_of_its_data_at_once(loss: str, penalty: str, form: Any) -> None:
+    """And not when the collector looks for cycles."""
+    random = np.random.default_rng(0)
+    X, y = random.standard_normal((300, 12)), random.choice([-1.0, 1.0], 300)
+    y = np.maximum(y, 0) if loss == "poisson" else y
+    objective = Objective(Loss.parse(loss), Penalty.parse(penalty))
+    minimise(objective, form(X), y)
+    gc.collect()
+    gc.disable()
+    try:
+        before = designs()
+        minimise(objective, form(X), y)
+        assert designs() == before
+    finally:
+        gc.enable()
+
+
+def designs() -> int:
+    return sum(issubclass(type(kept), Design) for kept in gc.get_objects())

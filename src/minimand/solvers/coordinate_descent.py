@@ -65,12 +65,13 @@ class Quadratic:
         """(A, b, d ↦ c): the quadratic is ½ vᵀ A v - bᵀ v with the best c, but for a constant."""
         gram, gradients = self.part.moments(self.bends, self.slopes[:, None])
         gradient, across, total = gradients[:, 0], gram[:-1, -1], gram[-1, -1]
-        share = across / total if self.part.intercept else 0 * across
+        intercept = self.part.intercept  # not by `self`: a cycle would hold the data
+        share = across / total if intercept else 0 * across
         matrix = gram[:-1, :-1] - share[:, None] * across
         linear = matrix @ self.start - gradient[:-1] + share * gradient[-1]
 
         def last(step: Array) -> float:
-            return -float(gradient[-1] + across @ step) / total if self.part.intercept else 0.0
+            return -float(gradient[-1] + across @ step) / total if intercept else 0.0
 
         return matrix, linear, last
 

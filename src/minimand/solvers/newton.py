@@ -98,11 +98,12 @@ def newton(
     first = len(lines)
     run = steps(start, DecrementAhead, max_iterations)
     weak = direction.digits[1:] and smallest_pivot(direction.hessian) < WEAK
-    if run.converged and (weak or far(problem, run.theta, direction.step)):
-        direction.digits, before = direction.digits[-1:], len(lines) - first - 1
-        ends = problem.at(run.theta if run.ahead is None else run.ahead)
-        run = steps(ends, Decrement, max_iterations - before)
-        run = replace(run, status=f"{run.status} along weak axes, after {before} more")
+    if not run.converged or not (weak or far(problem, run.theta, direction.step)):
+        return run
+    direction.digits, before = direction.digits[-1:], len(lines) - first - 1
+    ends = problem.at(run.theta if run.ahead is None else run.ahead)
+    run = steps(ends, Decrement, max_iterations - before)
+    run = replace(run, status=f"{run.status} along weak axes, after {before} more")
     return settled(problem, run, direction.step)
 
 
