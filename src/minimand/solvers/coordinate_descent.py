@@ -8,8 +8,11 @@ allows it.
 
 from __future__ import annotations
 
+import math
+import mmap
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -106,7 +109,7 @@ class Quadratic:
         linear = part.push(np.append(self.start, -mean @ self.start)[:, None])[:, 0]
         target = root[:, 0] * (residual - level + linear)
         dtype = np.float32 if gap > SINGLE * (target @ target) else np.float64
-        columns, beside = np.empty((part.rows, part.columns), dtype, order="F"), part.centre + mean
+        columns, beside = lent((part.rows, part.columns), dtype), part.centre + mean
         for rows, some, piece in part.pieces():
             scaled = columns[rows, some]
             np.subtract(piece, beside[some], out=scaled, casting="same_kind")
@@ -174,6 +177,17 @@ def _compiled(X: Any) -> Any:
     X = X.tocsc()
     indices, ends = (index.astype(np.int32, copy=False) for index in (X.indices, X.indptr))
     return scipy.sparse.csc_array((X.data.astype(float, copy=False), indices, ends), X.shape)
+
+
+def lent(shape: tuple[int, int], dtype: Any) -> Array:
+    """An array by columns that Linux has back when it is dropped; the heap would keep it."""
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        return np.empty(shape, dtype, order="F")
+    size = max(1, math.prod(shape) * np.dtype(dtype).itemsize)
+    room = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):  # a kernel without large pages
+        room.madvise(mmap.MADV_HUGEPAGE)
+    return np.ndarray(shape, dtype, room, order="F")
 
 
 def few(design: Design) -> bool:
