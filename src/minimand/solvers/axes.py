@@ -65,7 +65,6 @@ def independent(problem: Problem) -> tuple[Problem, Callable[[Array], Array]]:
     if axes is None:
         return problem, lambda theta: theta
     turned = copy(problem)
-    turned.__dict__.pop("scale", None)
     turned.design = Turned(problem.design, axes)
     kernel, bias = problem.start[:-1], problem.start[-1:]
     turned.start = np.vstack([np.linalg.lstsq(axes, kernel)[0], bias])

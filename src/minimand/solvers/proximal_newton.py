@@ -193,13 +193,15 @@ class Working:
         ended = np.inf
         if separable and (near <= (SPARSE_CLOSE if sparse else CLOSE) or share < SHARE):
             work.enter(np.flatnonzero(self._broken()[rows] > 0), share * gap, budget)
-            ended = work.polish(self.polish, left)
+            work.polish(self.polish, left)
+            ended = left
         if not work.value < before:
             cheap = CHEAP * len(rows) < problem.design.columns
             final = separable and (cheap or (sparse and near <= NEAR))
             ended = work.descend(share * gap, budget, left if final and sparse else share * gap)
             if final and ended > left:
-                ended = work.polish(self.polish, left)
+                work.polish(self.polish, left)
+                ended = left
         work.balance()
         self.theta[here] = work.theta
         if ended <= left:  # what proves it looks there again
@@ -264,11 +266,10 @@ class Work:
             self.theta[rows], self.scores = alone.theta, alone.scores
             self.value = self.height(self.theta, self.scores)
 
-    def polish(self, polish: Polish, gap: float) -> float:
-        """Newton's method on what is not zero, until a gap is left there; that gap."""
+    def polish(self, polish: Polish, gap: float) -> None:
+        """Newton's method on what is not zero, until a gap is left there."""
         self.theta, self.scores = polish(self.columns, self.theta, self.scores, gap)
         self.value = self.height(self.theta, self.scores)
-        return gap
 
     def sweep(self, gap: float) -> tuple[float, float]:
         """Go down once in every output; about what is left to gain, beyond and in the quadratics.
