@@ -205,10 +205,9 @@ def from_top(z: Array) -> tuple[Array, Array, Array]:
     xp = namespace(z)
     below = z - stop_gradient(xp.max(z, axis=-1, keepdims=True))
     e = xp.exp(below)
-    top = below == 0
-    ties = xp.sum(xp.astype(top, xp.int32), axis=-1, keepdims=True) - 1
-    others = xp.sum(e - xp.astype(top, e.dtype), axis=-1, keepdims=True)
-    return below, e, others + xp.astype(ties, e.dtype)
+    top = xp.astype(below == 0, e.dtype)
+    ties = xp.sum(top, axis=-1, keepdims=True) - 1
+    return below, e, xp.sum(e - top, axis=-1, keepdims=True) + ties
 
 
 def over_expm1(x: Array) -> Array:

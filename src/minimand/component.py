@@ -358,6 +358,8 @@ def _checked_number(where: str, base: type, bounds: Interval, value: Any) -> Any
 
 def _changed(value: Any, default: Any) -> bool:
     """Whether a value is known to be another than the default; that of a tracer is unknown."""
+    if value is default:
+        return False
     tracer = getattr(getattr(sys.modules.get("jax"), "core", None), "Tracer", ())
     if isinstance(value, tuple) and isinstance(default, tuple):
         return len(value) != len(default) or any(map(_changed, value, default))

@@ -289,9 +289,9 @@ class CrossEntropy(ShareLoss):
         """Whether the targets are class indices of NumPy, neither weighted nor smoothed."""
         if namespace(score, target, self.label_smoothing, self.class_weight) is not np:
             return False
-        plain = self.label_smoothing == 0 and np.all(np.equal(self.class_weight, 1))
+        one = np.ndim(self.class_weight) == 0 and self.class_weight == 1
         known = target.ndim == 1 and target.dtype.kind in "iu" and target.size and target.min() >= 0
-        return bool(plain and known and target.max() < score.shape[-1])
+        return bool(one and self.label_smoothing == 0 and known and target.max() < score.shape[-1])
 
     def _weights(self, score: Array, target: Array) -> Array:
         """cₖ qₖ, [n, K]; 0 for a row that is left out."""

@@ -42,8 +42,8 @@ SQUARES = (HalfSquared, Squared)
 CONCORDANT = (Logistic, BinaryCrossEntropy, Poisson, Gamma, Tweedie)
 """Losses whose third derivative is nowhere larger than the second."""
 
-SHOWN, PER_COLUMN, LARGEST = 1000, 5, 500
-"""Rows whose curvature is formed: so many, or so many a column; columns at most."""
+SHOWN, PER_COLUMN, SHARE, LARGEST = 250, 5, 0.01, 500
+"""Rows whose curvature is formed: so many, so many a column or that share; columns at most."""
 
 ROUNDING = 1e-13
 
@@ -138,7 +138,8 @@ def curvature_bound(problem: Problem, point: Point) -> float:
     apt = isinstance(loss, SQUARES + CONCORDANT) and problem.penalty.smooth
     if not apt or hasattr(design.X, "nnz") or design.columns > LARGEST:
         return np.inf
-    some = slice(None, None, max(1, design.rows // max(SHOWN, PER_COLUMN * design.columns)))
+    shown = max(SHOWN, PER_COLUMN * design.columns, int(SHARE * design.rows))
+    some = slice(None, None, max(1, design.rows // shown))
     rows = design.dense(some)
     bends = problem.bends(problem.columns(point.scores)[some], some)[:, 0, 0]
     bent = np.sqrt(bends)[:, None] * rows

@@ -209,7 +209,7 @@ def pivoted(gram: Array, linear: Array, penalty: Penalty, start: Array) -> Array
     for _ in range(ROUNDS):
         before, ahead = signs, size * w + pull
         signs = np.sign(ahead) * (np.abs(ahead) > l1)
-        if np.array_equal(signs, before):
+        if (signs == before).all():
             exact = np.abs(pull[free] - l1 * signs[free]) <= ROUNDING * l1
             return w if np.all(exact) else None
         free, w = np.flatnonzero(signs), np.zeros(len(w))

@@ -24,13 +24,14 @@ class Dense(Design):
     def __init__(self, X: Array, intercept: bool):
         super().__init__(X, intercept)
         some = min(SAMPLE, max(64, 2 * BLOCK // self.columns))
-        self._measure(np.array(X[:: -(-self.rows // some)], dtype=np.float64))
+        sample = np.array(X[:: -(-self.rows // some)], dtype=np.float64)
+        self._measure(sample, sample)
 
-    def _measure(self, sample: Array) -> None:
-        """Find centre and sizes by a sample of the rows, which is centred."""
+    def _measure(self, sample: Array, out: Array) -> None:
+        """Find centre and sizes by a sample of the rows; `out` is the sample less the centre."""
         self.centre = np.full(len(sample), self.intercept / len(sample)) @ sample
-        sample -= self.centre
-        size = np.sqrt(np.einsum("ij,ij->j", sample, sample) / len(sample))
+        sample = np.subtract(sample, self.centre, out=out)
+        size = np.sqrt(np.vecdot(sample.T, sample.T) / len(sample))
         flat = 1e-13 * np.abs(self.centre)
         rare = np.flatnonzero(~(size > flat))
         if len(rare) and len(sample) < self.rows:
@@ -135,8 +136,8 @@ class Small(Dense):
     def __init__(self, X: Array, intercept: bool):
         Design.__init__(self, X, intercept)
         Z = np.empty((self.rows, self.columns + 1), order="F")
-        Z[:, :-1], Z[:, -1] = X, intercept
-        self._measure(Z[:, :-1])
+        Z[:, -1] = intercept
+        self._measure(X, Z[:, :-1])
         Z[:, np.flatnonzero(self.constant)] *= 0.0
         self.held = self.X, Z
 
@@ -181,4 +182,6 @@ class Small(Dense):
 
     def several(self, bends: Array, dtype: Any) -> Array:
         self.readings += 1
-        return np.stack([self.Z.T @ (self.Z * by[:, None]) for by in bends])
+        bent = (bends[:, None] * self.Z.T).reshape(-1, self.rows)
+        grams: Array = (bent @ self.Z).reshape(len(bends), self.columns + 1, -1)
+        return grams

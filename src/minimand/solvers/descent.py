@@ -12,9 +12,6 @@ from minimand.budget import Budget
 from minimand.solvers.base import History, Run
 from minimand.solvers.problem import Point, Problem
 
-MARGIN = 100
-"""By how many times a step may leave more than the squared share of the last promises."""
-
 NEAR, SLOW = 1e-3, 0.1
 """Steps that promise less than this share of the objective, but more than that of the last one, do
 not converge like Newton's."""
@@ -148,24 +145,6 @@ class Decrement:
         self.highest = max(self.highest, abs(point.value))
         left = -0.5 * float(np.vdot(point.gradient, step))
         return left / max(abs(point.value), 1e-12 * self.highest, np.finfo(float).tiny)
-
-
-class DecrementAhead(Decrement):
-    """What will be left after one more step, if that gains at least as large a share as the last.
-
-    Once each step squares the share that the one before has left, the next is taken to do so, too.
-    The step is taken: `descend` ends with it.
-    """
-
-    before, share = 0.0, 1.0
-
-    def __call__(self, problem: Problem, point: Point, step: Array) -> float:
-        """The decrement, times what the last step has left of it."""
-        left = super().__call__(problem, point, step)
-        last, self.share = self.share, min(left / self.before, 1.0) if self.before else 1.0
-        self.before = left
-        squares = last < 0.1 and self.share < 10 * last**2
-        return left * self.share * (min(MARGIN * self.share, 1.0) if squares else 1.0)
 
 
 def descend(

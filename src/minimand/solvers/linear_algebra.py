@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from scipy.linalg import LinAlgError
@@ -13,17 +12,24 @@ from threadpoolctl import ThreadpoolController
 
 from minimand.arrays import Array
 
-LIBRARIES = ThreadpoolController()
+LIBRARIES = ThreadpoolController().select(user_api="blas").lib_controllers
 """Those of NumPy and SciPy: both are loaded by now."""
 
 HIGHEST = 1e100
 """A matrix that is not definite with so much added to its diagonal holds numbers without sense."""
 
 
-def one_thread() -> AbstractContextManager[Any]:
+@contextmanager
+def one_thread() -> Iterator[None]:
     """A context of one thread; threads that fight over busy cores cost more than they bring."""
-    limit: AbstractContextManager[Any] = LIBRARIES.limit(limits=1, user_api="blas")
-    return limit
+    before = [library.num_threads for library in LIBRARIES]
+    for library in LIBRARIES:
+        library.set_num_threads(1)
+    try:
+        yield
+    finally:
+        for library, threads in zip(LIBRARIES, before, strict=True):
+            library.set_num_threads(threads)
 
 
 def factorise(matrix: Array, lift: float) -> Callable[[Array], Array]:

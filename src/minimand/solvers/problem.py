@@ -18,7 +18,7 @@ from minimand.penalties import L2, Penalty
 from minimand.solvers.design import column, matrix, shares
 from minimand.solvers.sparse import design
 
-SAMPLE, BEYOND = 4096, 100
+SAMPLE, BEYOND = 1024, 100
 
 
 @component
