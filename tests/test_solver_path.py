@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 import scipy.sparse
+import statsmodels.api as sm
 from sklearn import datasets
 from sklearn.linear_model import LogisticRegression, Ridge, enet_path
 
@@ -185,3 +186,17 @@ def test_senseless_arguments_are_refused(wrong: dict[str, object]) -> None:
 def test_a_solver_that_does_not_suit_is_refused() -> None:
     with pytest.raises(ArgumentError, match="cannot minimise"):
         path(Objective(Squared(), L1()), *load("diabetes"), solver="newton")
+
+
+def test_a_path_beside_an_offset_begins_where_the_constant_model_ends() -> None:
+    """The strongest penalty and the share explained are those of a constant beside the offset."""
+    random = np.random.default_rng(0)
+    X, offset = random.normal(size=(200, 6)), 2 * random.normal(size=200)
+    y = random.poisson(np.exp(offset + 0.3 * X[:, 0])).astype(float)
+    found = path(Objective(Poisson(), L1()), X, y, offset=offset, count=6)
+    null = sm.GLM(y, np.ones(200), family=sm.families.Poisson(), offset=offset).fit(tol=1e-14)
+    strongest = np.max(np.abs(X.T @ (y - null.mu))) / 200
+    assert found.strengths[0] == pytest.approx(strongest, rel=1e-8)
+    mean = np.exp(found[-1].scores(X, offset))
+    deviance = 2 * np.sum(np.where(y > 0, y * np.log(np.where(y > 0, y, 1.0) / mean), 0) - y + mean)
+    assert found.explained[-1] == pytest.approx(1 - deviance / null.null_deviance, abs=1e-6)

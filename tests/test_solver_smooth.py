@@ -17,6 +17,7 @@ from minimand.losses import (
     Brier,
     Cauchy,
     CrossEntropy,
+    Gamma,
     Huber,
     Logistic,
     Loss,
@@ -26,7 +27,7 @@ from minimand.losses import (
     Welsch,
 )
 from minimand.penalties import L1, L2
-from minimand.solvers import Newton, Objective, Shape, Solution, Solver
+from minimand.solvers import Newton, Objective, Shape, Solution, Solver, minimise
 from minimand.solvers.lbfgs import LBFGS
 from minimand.solvers.newton_cg import NewtonCG
 from minimand.solvers.preconditioner import Curvature, precision, sample_size
@@ -458,3 +459,20 @@ def test_value_and_gradient_together_are_what_they_are_apart(
     value, gradient = loss.value_and_gradient(score, target)
     np.testing.assert_allclose(value, loss.value(score, target), rtol=1e-14)
     np.testing.assert_allclose(gradient, loss.gradient(score, target), rtol=1e-14)
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("spread", [5.0, 20.0, 60.0])
+@pytest.mark.parametrize("loss", [Gamma(), Poisson()], ids=str)
+def test_offsets_that_lie_far_apart(loss: Loss, spread: float, intercept: bool) -> None:
+    """The best constant without them lies at values up to 1e75."""
+    for seed in range(6):
+        random = np.random.default_rng(seed)
+        X, offset = random.normal(size=(80, 5)), spread * random.normal(size=80)
+        y = np.round(np.exp(0.5 * X @ random.normal(size=5)) * random.gamma(2, size=80)) + 1
+        found = minimise(Objective(loss, intercept=intercept), X, y, offset=offset)
+        assert found.converged, found.summary()
+        mean = np.exp(found.scores(X, offset))
+        rest = 1 - y / mean if isinstance(loss, Gamma) else mean - y
+        sums = np.column_stack([X, np.ones(80)]) if intercept else X
+        assert np.max(np.abs(sums.T @ rest)) <= 1e-6 * np.max(np.abs(sums).T @ np.abs(rest))

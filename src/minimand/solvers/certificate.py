@@ -42,8 +42,9 @@ SQUARES = (HalfSquared, Squared)
 CONCORDANT = (Logistic, BinaryCrossEntropy, Poisson, Gamma, Tweedie)
 """Losses whose third derivative is nowhere larger than the second."""
 
-SHOWN, PER_COLUMN, SHARE, LARGEST = 250, 5, 0.01, 500
-"""Rows whose curvature is formed: so many, so many a column or that share; columns at most."""
+FEWEST, MOST, SHARE, PER_COLUMN, LARGEST = 250, 1000, 0.125, 5, 500
+"""Rows whose curvature is formed: that share between two limits, or so many a column; columns at
+most."""
 
 ROUNDING = 1e-13
 
@@ -77,7 +78,7 @@ def certify(problem: Problem, theta: Array, duals: Array | None) -> tuple[float,
     if duals is not None:
         gap = piecewise_gap(problem, point, duals)
     elif problem.loss.card.convex and (problem.objective.smooth or problem.objective.settles):
-        gap = smooth_gap(problem, point) + problem.held_back(point)
+        gap = smooth_gap(problem, point) + _held_back(problem, point)
     kind = "duality gap"
     if gap > TIGHT * abs(point.value) and (bound := curvature_bound(problem, point)) < gap:
         gap, kind = bound, "curvature bound"
@@ -86,6 +87,14 @@ def certify(problem: Problem, theta: Array, duals: Array | None) -> tuple[float,
     size = problem.stationarity(point)
     sentence = f"the largest scaled entry of the gradient is {size:.1e} (0 at the optimum)"
     return point.value, Certificate("gradient norm", size, sentence)
+
+
+def _held_back(problem: Problem, point: Point) -> float:
+    """How much lower the objective could be if the least scale were 0, at most."""
+    if not problem.objective.settles:
+        return 0.0
+    free = point.loss is not None and problem.free_scale(point.loss)
+    return 0.0 if free else float(problem.loss.least)  # type: ignore[attr-defined]
 
 
 def gap_certificate(gap: float, value: float, kind: str = "duality gap") -> Certificate:
@@ -138,7 +147,8 @@ def curvature_bound(problem: Problem, point: Point) -> float:
     apt = isinstance(loss, SQUARES + CONCORDANT) and problem.penalty.smooth
     if not apt or hasattr(design.X, "nnz") or design.columns > LARGEST:
         return np.inf
-    shown = max(SHOWN, PER_COLUMN * design.columns, int(SHARE * design.rows))
+    shown = min(MOST, max(FEWEST, int(SHARE * design.rows)))
+    shown = max(shown, PER_COLUMN * design.columns)
     some = slice(None, None, max(1, design.rows // shown))
     rows = design.dense(some)
     bends = problem.bends(problem.columns(point.scores)[some], some)[:, 0, 0]

@@ -213,8 +213,9 @@ class _Framed:
 
 
 def _lines(problem: Problem) -> _Lines:
-    """The whole problem."""
-    kink, low, high = problem.lines()
+    """The whole problem: (kinks, slopes below, slopes above) [n, J] of the J lines of the loss."""
+    parts = problem.loss.pieces(problem.y.astype(float))  # type: ignore[attr-defined]
+    kink, low, high = (part.reshape(len(problem.y), -1) for part in parts)
     if problem.offset is not None:
         kink = kink - problem.offset[:, None]
     weight = problem.weight[:, None]

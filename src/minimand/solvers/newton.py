@@ -112,7 +112,7 @@ def newton(
     before = len(lines) - first - 1
     direction.see_weak_axes()
     ends = problem.at(run.theta if run.ahead is None else run.ahead)
-    run = steps(ends, Decrement(tolerance, max(np.abs(lines))), max_iterations - before)
+    run = steps(ends, Present(tolerance, max(np.abs(lines))), max_iterations - before)
     run = replace(run, status=f"{run.status} along weak axes, after {before} more")
     return settled(problem, run, direction.step)
 
@@ -190,6 +190,18 @@ class Ahead(Decrement):
             return left * min(SURE * LAG * self.share, 1.0)
         squares = last < 0.1 and self.share < 10 * last**2
         return left * self.share * (min(MARGIN * self.share, 1.0) if squares else 1.0)
+
+
+class Present(Decrement):
+    """The same as a share of the present value, however high the first ones were.
+
+    Values that fall below 1 may be on their way to 0.
+    """
+
+    def __call__(self, problem: Problem, point: Point, step: Array) -> float:
+        """The decrement."""
+        self.highest = min(self.highest, 1.0)
+        return super().__call__(problem, point, step)
 
 
 def plain(problem: Problem, point: Point, hessian: Array) -> Inverse:

@@ -13,6 +13,7 @@ from minimand.arrays import Array
 from minimand.component import Component, component
 from minimand.errors import ArgumentError, DataError, ShapeError
 from minimand.losses import Loss
+from minimand.losses.base import crossing
 from minimand.losses.polyhedral import Polyhedral, polytope
 from minimand.penalties import L2, Penalty
 from minimand.solvers.design import column, matrix, shares
@@ -187,10 +188,13 @@ class Problem:
         return eased
 
     def initial(self) -> Array:
-        """θ with no slopes and the best constant score."""
+        """θ with no slopes and the best constant score, beside the offset if there is one."""
         theta = np.zeros((self.design.columns + 1, self.outputs))
         if self.objective.intercept:
-            theta[-1] = self.loss.constant(self.y, self.weight)
+            theta[-1] = level = self.loss.constant(self.y, self.weight)
+            smooth = self.objective.smooth or self.objective.settles
+            if self.offset is not None and self.outputs == 1 and smooth and self.loss.card.convex:
+                theta[-1] = self._beside(self.offset, float(np.squeeze(level)))
         return theta
 
     def at(self, theta: Array) -> Point:
@@ -272,6 +276,8 @@ class Problem:
         spread = np.sqrt(share @ np.square(y, dtype=float))
         level = (self.initial() if self.warm else self.start)[-1]
         scores = np.zeros((len(y), self.outputs)) + level + 1e-6 * spread
+        if self.offset is not None:
+            scores += self.offset[some, None]
         taken = self._taken(scores)
         slopes = self.row_loss(taken, y, share).gradient(taken, y)
         typical: Array = np.sqrt(share @ np.square(slopes).reshape(len(y), -1))
@@ -306,13 +312,6 @@ class Problem:
         """Whether rows share a scale that is settled above the least one, so that it moves too."""
         return self.objective.settles and bool(loss.scale > self.loss.least)  # type: ignore[attr-defined]
 
-    def held_back(self, point: Point) -> float:
-        """How much lower the objective could be if the least scale were 0, at most."""
-        if not self.objective.settles:
-            return 0.0
-        free = point.loss is not None and self.free_scale(point.loss)
-        return 0.0 if free else float(self.loss.least)  # type: ignore[attr-defined]
-
     def columns(self, scores: Array) -> Array:
         """Scores as [n, K], whatever the loss takes."""
         return scores.reshape(len(scores), self.outputs)
@@ -335,12 +334,6 @@ class Problem:
         bends = self.row_loss(taken, y, weight).curvature(taken, y)
         return weight[:, None, None] * bends.reshape(*scores.shape, self.outputs)
 
-    def lines(self) -> tuple[Array, Array, Array]:
-        """(kinks, slopes below, slopes above), each [n, J], of the J two-line parts of the loss."""
-        parts = self.loss.pieces(self.y.astype(float))  # type: ignore[attr-defined]
-        kink, low, high = (part.reshape(len(self.y), -1) for part in parts)
-        return kink, low, high
-
     def params(self, theta: Array) -> dict[str, Any]:
         """θ as named parameters of the scores X W + b, and the scale if the loss fits one.
 
@@ -354,6 +347,17 @@ class Problem:
             loss: Any = self.row_loss(self._scores(theta)[:, 0], self.y, self.weight)
             params["scale"] = float(loss.scale)
         return params
+
+    def _beside(self, offset: Array, level: float) -> float:
+        """The best constant beside an offset, where `level` is the best one alone."""
+
+        def rise(constant: float) -> tuple[float, float]:
+            scores = offset[:, None] + constant
+            return float(self.slopes(scores).sum()), float(self.bends(scores).sum())
+
+        low, high = level - float(offset.max()), level - float(offset.min())
+        with np.errstate(over="ignore", invalid="ignore"):
+            return crossing(rise, low, high, level - float(self.weight @ offset))
 
     def _point(self, params: dict[str, Any]) -> Array:
         """θ of named parameters."""
