@@ -42,6 +42,8 @@ class Turned(Dense):
         for rows, block in self.whole.blocks():
             yield rows, product(self.whole, block, self.axes)
 
+    slabs = blocks
+
     def dense(self, rows: Any) -> Array:
         chosen = self.whole.dense(rows)
         return np.column_stack([chosen[:, :-1] @ self.axes, chosen[:, -1]])

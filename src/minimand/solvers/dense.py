@@ -13,6 +13,8 @@ from minimand.solvers.design import BLOCK, PIECE, Design, Pieced, Visit
 
 SAMPLE = 1024
 FAR = 1e4
+SLABS = 20
+"""The least number of slabs: a few may be held besides the data."""
 SPARE, COPIES = 0.2, 2
 """Columns are copied where so many copies take no more than so large a share of the data and a
 matrix of all columns."""
@@ -49,8 +51,14 @@ class Dense(Design):
         return 2048 if self.X.flags.f_contiguous else 64
 
     def blocks(self) -> Iterator[tuple[slice, Array]]:
+        return self._blocks(1)
+
+    def slabs(self) -> Iterator[tuple[slice, Array]]:
+        return self._blocks(min(self.columns // 2, self.rows // SLABS))
+
+    def _blocks(self, least: int) -> Iterator[tuple[slice, Array]]:
         self.readings += 1
-        step = max(self.shortest, BLOCK // max(1, self.columns))
+        step = max(least, self.shortest, BLOCK // max(1, self.columns))
         for start in range(0, self.rows, step):
             rows = slice(start, start + step)
             yield rows, self._read(rows, slice(None))

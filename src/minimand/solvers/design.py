@@ -53,6 +53,10 @@ class Design:
         """(rows, X[rows]) one after another, in double precision."""
         raise NotImplementedError
 
+    def slabs(self) -> Iterator[tuple[slice, Any]]:
+        """The same with enough rows for products of all columns with each other."""
+        return self.blocks()
+
     def pieces(self) -> Iterator[tuple[slice, slice, Any]]:
         """(rows, columns, X[rows, columns]) one after another, as they lie in memory."""
         raise NotImplementedError
@@ -144,7 +148,7 @@ class Design:
         """(Zᵀ diag(bends) Z, Zᵀ slopes): X is read once."""
         gram = np.zeros((self.columns + 1, self.columns + 1))
         sums = np.zeros((self.columns, slopes.shape[1]))
-        for rows, block in self.blocks():
+        for rows, block in self.slabs():
             gram[:-1, :-1] += self.square(block, bends[rows], dtype)
             gram[-1, :-1] += block.T @ bends[rows]
             sums += block.T @ slopes[rows]
@@ -181,7 +185,7 @@ class Design:
     def several(self, bends: Array, dtype: Any) -> Array:
         """Zᵀ diag(h) Z for every row h of bends [m, n], [m, p + 1, p + 1]: X is read once."""
         grams = np.zeros((len(bends), self.columns + 1, self.columns + 1))
-        for rows, block in self.blocks():
+        for rows, block in self.slabs():
             plain = block.astype(dtype, copy=False)
             for gram, by in zip(grams, bends[:, rows], strict=True):
                 gram[:-1, :-1] += _dense(self.scaled(block, by[:, None], dtype).T @ plain)

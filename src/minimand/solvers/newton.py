@@ -68,8 +68,8 @@ class Newton(Solver):
         return reason if curved and size <= LARGEST_SYSTEM else ""
 
     def pays(self, shape: Shape) -> bool:
-        """Whether the Hessian of all rows is cheap enough to need no other."""
-        return sample_size(shape) == shape.rows and (shape.outputs == 1 or shape.work < FEW)
+        """Whether the Hessian of all rows is cheap enough to be formed more than once."""
+        return sample_size(shape) == shape.rows and shape.work < FEW
 
     def run(self, problem: Problem, budget: Budget) -> Run:
         """Solve H d = -g at every step."""
