@@ -10,6 +10,7 @@ from minimand.budget import Budget
 from minimand.component import Card, component
 from minimand.losses import HalfSquared, Loss, Squared
 from minimand.solvers.base import History, Run, Solver
+from minimand.solvers.linear_algebra import factorise, smallest_pivot
 from minimand.solvers.problem import Objective, Problem, Shape
 
 LARGEST_GRAM = 5000
@@ -121,13 +122,21 @@ def _wide(problem: Problem, slopes: Array, bends: Array) -> tuple[Array, str, Ar
     gram = design.outer() * np.outer(root, root)
     gram -= np.outer(mean, mean @ gram)
     gram -= np.outer(gram @ mean, mean)
-    ridge = float(problem.penalty.bend())
-    values, vectors = scipy.linalg.eigh(gram)
-    kept = values > 1e-13 * values.max(initial=0.0)
-    along = vectors[:, kept]
-    solved = root * (along @ ((along.T @ right) / (values[kept] + ridge)))
-    step = design.pull(solved[:, None])
+    solved, how = _least(gram, float(problem.penalty.bend()), right)
+    step = design.pull((root * solved)[:, None])
     step[-1] = 0.0
     if problem.objective.intercept:
         step[-1] = -(slopes.sum() + bends @ design.push(step)[:, 0]) / bends.sum()
-    return step, f"by rows, least norm, rank {int(kept.sum())}", gradient
+    return step, f"by rows, {how}", gradient
+
+
+def _least(gram: Array, ridge: float, right: Array) -> tuple[Array, str]:
+    """(the shortest solution of (gram + ridge I) a = right, how it was found)."""
+    lifted = gram + ridge * np.eye(len(gram))
+    if ridge > 0 and smallest_pivot(lifted) > SMALL_PIVOT:
+        return factorise(lifted, 0.0)(right), "Cholesky"
+    values, vectors = scipy.linalg.eigh(gram)
+    kept = values > 1e-13 * values.max(initial=0.0)
+    along = vectors[:, kept]
+    solved = along @ ((along.T @ right) / (values[kept] + ridge))
+    return solved, f"least norm, rank {int(kept.sum())}"
