@@ -522,3 +522,108 @@ def test_a_sparse_constant_column_of_a_million_rows_is_constant(form: str) -> No
     """Sums of so many entries are off by more than the least that counts as a spread."""
     X = np.column_stack([np.full(1_000_003, 1e9 / 3), np.arange(1_000_003) % 7 == 0])
     assert design(FORMS[form](X)).constant.tolist() == [True, False]
+
+
+def broken(objective: Objective, case: Case, solution: Solution) -> float:
+    """By how much the slopes, added up in NumPy, miss the conditions of an optimum.
+
+    In a group that is not zero they are -λ √p w / ‖w‖: what they miss counts with its length, over
+    the objective. Elsewhere they are no longer than λ √p.
+    """
+    penalty, kernel = objective.penalty, solution.params["output"]["kernel"]
+    score = case.X @ kernel + solution.params["output"]["bias"]
+    score = score if objective.loss.score_axes else score[:, 0]
+    slopes = objective.loss.gradient(score, case.y).reshape(len(score), -1) / len(score)
+    pulled = case.X.T @ slopes + penalty.slope(kernel)
+    group = getattr(penalty, "groups", ()) or range(len(kernel))
+    entry = np.arange(kernel.shape[1]) if penalty.entrywise else np.zeros(kernel.shape[1], int)
+    names = np.add.outer(np.asarray(group) * kernel.shape[1], entry)
+    worst = float(np.max(np.abs(slopes.sum(axis=0))))
+    for name in np.unique(names):
+        w, slope = kernel[names == name], pulled[names == name] / penalty.corner
+        root = 1.0 if penalty.entrywise else np.sqrt(len(set(np.nonzero(names == name)[0])))
+        if length := float(np.linalg.norm(w)):
+            miss = penalty.corner * float(slope @ w + root * length) / solution.value
+        else:
+            miss = max(float(np.linalg.norm(slope)) - root, 0.0)
+        worst = max(worst, abs(miss))
+    return worst
+
+
+KINKED = [L1(0.01), ElasticNet(0.01, 0.5), Group(0.01), Group(0.01, (0, 0, 1, 1))]
+each_kink = pytest.mark.parametrize("penalty", KINKED, ids=str)
+
+
+@each_kink
+@pytest.mark.parametrize("loss", [Logistic(), CrossEntropy(), Huber(), LogCosh()], ids=str)
+def test_outlying_rows_under_a_penalty_with_kinks(loss: Loss, penalty: Penalty) -> None:
+    case = data(loss)
+    case.X[:2] *= 1e6
+    objective = Objective(loss, penalty)
+    found = minimise(objective, case.X, case.y)
+    assert found.converged and broken(objective, case, found) < 1e-6, found.summary()
+
+
+@each_kink
+@pytest.mark.parametrize("loss", [Logistic(), CrossEntropy(), Huber(), LogCosh()], ids=str)
+def test_units_between_1e_minus_8_and_1e8_under_a_penalty_with_kinks(
+    loss: Loss, penalty: Penalty
+) -> None:
+    """A group holds columns of 1e-8 and of 1e8 alike."""
+    case = data(loss)
+    case.X = case.X * np.array([1e-8, 1e8, 1e3, 1e-3])
+    objective = Objective(loss, penalty)
+    found = minimise(objective, case.X, case.y)
+    assert found.converged and broken(objective, case, found) < 1e-6, found.summary()
+
+
+@each_kink
+def test_residuals_far_from_zero_under_a_penalty_with_kinks(penalty: Penalty) -> None:
+    """There a Huber loss is straight almost everywhere."""
+    case = data(Huber())
+    case.y = 1e8 * case.y
+    found = minimise(Objective(Huber(1.0), penalty), case.X, case.y)
+    absolute = minimise(Objective(Absolute(), penalty), case.X, case.y)
+    assert found.converged and found.value == pytest.approx(absolute.value, rel=1e-7)
+
+
+def test_outlying_rows_under_a_penalty_with_kinks_and_a_scale_for_all_rows() -> None:
+    """SciPy minimises over the parts of w above and below 0, each with bounds."""
+    case, loss = data(HuberWithScale()), HuberWithScale()
+    case.X[:2] *= 1e6
+    objective = Objective(loss, L1(0.01))
+    found = minimise(objective, case.X, case.y)
+    assert found.value <= lowest_split(objective, case) * (1 + 1e-9), found.summary()
+
+
+def lowest_split(objective: Objective, case: Case) -> float:
+    """The lowest objective under an L1 penalty that SciPy finds in standardised columns."""
+    loss, strength = objective.loss, objective.penalty.corner
+    size = case.X.std(axis=0)
+    Z, share = np.column_stack([case.X / size, np.ones(len(case.y))]), 1 / len(case.y)
+    p = len(size)
+
+    def both(parts: Array) -> tuple[float, Array]:
+        theta = np.append(parts[:p] - parts[p : 2 * p], parts[-1])
+        given = loss.settled(Z @ theta, case.y, np.full(len(case.y), share))  # type: ignore[attr-defined]
+        slopes = Z.T @ (share * given.gradient(Z @ theta, case.y))
+        cost = share * np.sum(given.value(Z @ theta, case.y))
+        corners = np.append(np.tile(strength / size, 2), 0.0)
+        signed = np.concatenate([slopes[:p], -slopes[:p], slopes[-1:]])
+        return float(cost + corners @ parts), signed + corners
+
+    bounds = [(0, None)] * (2 * p) + [(None, None)]
+    options = {"maxiter": 2000, "ftol": 1e-15, "gtol": 1e-12}
+    start = np.zeros(2 * p + 1)
+    end = scipy_minimise(both, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    return float(end.fun)
+
+
+@pytest.mark.parametrize("penalty", [L1(0.01), Group(0.01, (0, 0, 1, 1))], ids=str)
+@pytest.mark.parametrize("loss", [Logistic(), CrossEntropy()], ids=str)
+def test_one_class_alone_is_certified_within_what_is_left(loss: Loss, penalty: Penalty) -> None:
+    """The objective falls to 0 as the intercept grows."""
+    case = data(loss)
+    case.y[:] = 1
+    found = minimise(Objective(loss, penalty), case.X, case.y)
+    assert 0 < found.value <= found.certificate.value + 1e-16 < 1e-9, found.summary()

@@ -34,6 +34,7 @@ from minimand.penalties import L1, L2, ElasticNet, Penalty
 from minimand.solvers import (
     LBFGS,
     ActiveRows,
+    Barrier,
     GradientDescent,
     InteriorPoint,
     Newton,
@@ -172,9 +173,10 @@ CASES = [
          (NormalEquations(), Newton(), GradientDescent(max_iterations=20_000))),
     Case("ridge", Squared(), L2(0.3), named("diabetes"), ridge,
          (NormalEquations(), Newton(), GradientDescent(), ProximalGradient())),
-    Case("lasso", Squared(), L1(0.3), named("diabetes"), lasso, (ProximalGradient(),)),
+    Case("lasso", Squared(), L1(0.3), named("diabetes"), lasso,
+         (ProximalGradient(), Barrier())),
     Case("elastic net", Squared(), ElasticNet(0.3, 0.7), named("diabetes"), elastic_net,
-         (ProximalGradient(),)),
+         (ProximalGradient(), Barrier())),
     Case("huber", Huber(0.5), NO_PENALTY, named("diabetes"), huber,
          (Newton(), GradientDescent(tolerance=1e-9, max_iterations=20_000))),
     Case("logistic", Logistic(), L2(0.01), named("breast_cancer"), logistic,
@@ -579,6 +581,7 @@ def test_a_strong_lasso_leaves_only_the_mean() -> None:
         (Squared(), NO_PENALTY, GradientDescent()),
         (Logistic(), NO_PENALTY, Newton()),
         (Squared(), L1(0.01), ProximalGradient()),
+        (Squared(), L1(0.01), Barrier()),
         (Absolute(), NO_PENALTY, InteriorPoint()),
     ],
 )

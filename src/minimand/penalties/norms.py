@@ -98,6 +98,11 @@ class Penalty(Chooser):
         """Whether it is a sum over the entries of a kernel."""
         return True
 
+    def groups_of(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
+        """(the group of every entry of a kernel, its corner): flat; groups become zero together."""
+        size = math.prod(shape)
+        return np.arange(size), np.full(size, float(self.corner))
+
     def together(self, rows: Array) -> Array:
         """The indices `rows` of a kernel, and of all the rows that become zero with one of them."""
         return rows
@@ -321,6 +326,11 @@ class Group(Penalty):
     @property
     def entrywise(self) -> bool:
         return False
+
+    def groups_of(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
+        group, roots = self._rows(np.zeros(shape))
+        entries = np.repeat(group, math.prod(shape[1:]))
+        return entries, self.strength * roots[entries]
 
     def together(self, rows: Array) -> Array:
         if not self.groups:

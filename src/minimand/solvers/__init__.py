@@ -1,6 +1,7 @@
 """Deterministic full-batch solvers, one mechanism a file."""
 
 from minimand.solvers.active_rows import ActiveRows
+from minimand.solvers.barrier import Barrier
 from minimand.solvers.base import Solution, Solver
 from minimand.solvers.certificate import Certificate
 from minimand.solvers.convergence import Convergence, convergence
@@ -25,6 +26,7 @@ from minimand.solvers.streaming import Stream
 __all__ = [
     "LBFGS",
     "ActiveRows",
+    "Barrier",
     "BarzilaiBorwein",
     "Certificate",
     "Convergence",

@@ -48,6 +48,9 @@ most."""
 
 ROUNDING = 1e-13
 
+STRAIGHT = 1e-100
+"""Rows that bend less are looked at between bounds."""
+
 SAME, BRACKETS = 1e-12, 60
 """How far slopes that count as the wanted ones may lie off; doublings and halvings of a bracket."""
 
@@ -129,7 +132,9 @@ def smooth_gap(problem: Problem, point: Point) -> float:
     elif u is not z:  # Σ s (ℓ(z) - ℓ(u)) - α (z - u), which is never negative
         cost, slopes = problem.reduced(slice(None), u, problem.loss)
         apart = max(point.cost - cost - float(np.sum(slopes * (z - u))), 0.0)
-    return apart + _penalty_gap(problem, kernel, share * pulled[:-1])
+    unbalanced = np.maximum(np.abs(pulled[-1]) - np.finfo(float).eps * problem.typical, 0.0)
+    loose = float(unbalanced @ (1 + np.abs(z).max(axis=0)))
+    return apart + loose + _penalty_gap(problem, kernel, share * pulled[:-1])
 
 
 def curvature_bound(problem: Problem, point: Point) -> float:
@@ -253,7 +258,7 @@ def _shrunk(problem: Problem, z: Array, share: float) -> Array:
     wanted, u = share * problem.slopes(z), z
     for _ in range(10):
         bend = problem.bends(u)[:, :, 0]
-        step = (problem.slopes(u) - wanted) / np.where(bend > 0, bend, np.inf)
+        step = (problem.slopes(u) - wanted) / np.where(bend > STRAIGHT, bend, np.inf)
         u = u - step
         if np.max(np.abs(step)) <= 1e-12 * (1 + np.max(np.abs(u))):
             break

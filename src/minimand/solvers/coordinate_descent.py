@@ -221,7 +221,7 @@ def pivoted(gram: Array, linear: Array, penalty: Penalty, start: Array) -> Array
 
 
 def accelerated(
-    gram: Array, linear: Array, penalty: Penalty, start: Array, gap: float, limit: int = 5000
+    gram: Array, linear: Array, penalty: Penalty, start: Array, gap: float, limit: int = 300
 ) -> Array:
     """argmin over w of ½ wᵀ gram w - linearᵀ w + penalty(w), by accelerated proximal steps.
 

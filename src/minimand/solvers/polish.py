@@ -24,6 +24,9 @@ LEAST_SHARE, ROUNDING = 1e-3, 1e-13
 FORCING, ENOUGH = 1e-3, 0.5
 """The shares at which a method within ends: of what it promised at first, and of the gap."""
 
+FLAT = 1e-12
+"""A direction that bends so much less than the preconditioner says does not bend at all."""
+
 INTERCEPT = -1
 
 Solve = Callable[[Array], Array]
@@ -156,8 +159,10 @@ class System:
                 lift *= 100
 
         def solve(b: Array) -> Array:
-            x = scipy.linalg.cho_solve(lower, (b / scale).astype(np.float32), check_finite=False)
-            solution: Array = x / scale
+            b = b / scale
+            top = np.max(np.abs(b)) or 1.0
+            x = scipy.linalg.cho_solve(lower, (b / top).astype(np.float32), check_finite=False)
+            solution: Array = top * x / scale
             return solution
 
         return solve
@@ -186,7 +191,7 @@ def conjugate_gradient(
             return x, step
         ap = times(p)
         bent = float(np.sum(p * ap))
-        if not bent > 0:
+        if not bent > FLAT * left:
             return x, step
         x = x + left / bent * p
         r = r - left / bent * ap

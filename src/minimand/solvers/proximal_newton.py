@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -10,6 +11,7 @@ from minimand.arrays import Array
 from minimand.budget import Budget
 from minimand.component import Card, Count, Positive, component
 from minimand.penalties import Penalty
+from minimand.solvers.barrier import Barrier
 from minimand.solvers.base import History, Run, Solver
 from minimand.solvers.coordinate_descent import Quadratic, few, pivoted
 from minimand.solvers.design import Design
@@ -45,6 +47,9 @@ SMALL, EXTRA = 1 << 20, 1e-2
 GROWTH, SPARSE_GROWTH = 2, 5
 """How many times as many columns as are not zero make a working set; sparse ones cost little."""
 
+PATIENCE = 30
+"""Rounds before exact steps behind a barrier are tried, where there are few parameters."""
+
 CHEAP, NEAR = 10, 0.1
 """A working set of so small a part of the columns is solved for good, as looking at all costs more;
 so are sparse columns from that relative gap on."""
@@ -57,7 +62,8 @@ BALANCED, BALANCING, ROUNDING = 1e-10, 5, 1e-13
 class ProximalNewton(Solver):
     """Coordinate descent on local quadratics, on the columns that break the optimality conditions.
 
-    Once the gap is small the nonzero parameters are polished by Newton's method.
+    Once the gap is small the nonzero parameters are polished by Newton's method. Where rounds lead
+    nowhere, as under badly scaled columns, exact steps behind a barrier end the run.
 
     >>> from minimand.losses import Squared
     >>> from minimand.penalties import L1
@@ -106,6 +112,8 @@ class ProximalNewton(Solver):
         state = Working(problem)
         small = problem.design.rows * problem.design.columns <= SMALL
         tolerance = self.tolerance * (EXTRA if small else 1.0)
+        exact = Barrier() if Barrier().suits(problem.objective, problem.shape) else None
+        patience = min(PATIENCE if exact else self.max_iterations, self.max_iterations)
         share, last = SHARE, (np.inf, np.inf)
         for iteration in range(self.max_iterations + 1):
             gap = state.gap()
@@ -114,8 +122,8 @@ class ProximalNewton(Solver):
             if left <= tolerance:
                 status = f"converged in {iteration} rounds"
                 return Run(state.theta, status, True, history)
-            if iteration == self.max_iterations or budget.spent():
-                why = budget.reason or f"the limit of {self.max_iterations} rounds"
+            if iteration == patience or budget.spent():
+                why = budget.reason or f"the limit of {patience} rounds"
                 break
             stuck = gap > 0.5 * last[0] and last[1] - state.value < STUCK * gap
             share = 0.1 * share if stuck else SHARE
@@ -124,6 +132,9 @@ class ProximalNewton(Solver):
                 break
             last = gap, state.value
             state.advance(gap, share, tolerance, budget)
+        if exact and iteration < self.max_iterations and not budget.spent():
+            run = exact.onwards(problem, state.theta, history, budget)
+            return replace(run, status=f"{run.status} behind a barrier, after {iteration} more")
         near = why.startswith("rounding") and left <= np.sqrt(tolerance)
         return Run(state.theta, f"ended by {why}; relative gap {left:.1e}", near, history)
 

@@ -7,6 +7,7 @@ from typing import Any
 from minimand.budget import Budget
 from minimand.errors import ArgumentError
 from minimand.solvers.active_rows import ActiveRows
+from minimand.solvers.barrier import Barrier
 from minimand.solvers.base import Solution, Solver
 from minimand.solvers.interior_point import InteriorPoint
 from minimand.solvers.lbfgs import LBFGS
@@ -27,6 +28,7 @@ IN_ORDER = (
     Newton(),
     LBFGS(),
     ProximalNewton(),
+    Barrier(),
     ProximalGradient(),
 )
 
