@@ -29,11 +29,11 @@ from minimand.losses import (
 from minimand.solvers.axes import even_axes
 from minimand.solvers.problem import Point, Problem
 
-BALANCED = 1e-9
+BALANCED = 1e-10
 """Slopes count as summing to 0 when their sum is this small against what is typical."""
 
 DOUBTFUL = 1e-2
-SAMPLE = 4096
+SAMPLE = 512
 
 TIGHT = 1e-7
 """A gap of so small a share of the objective needs no better bound."""
@@ -114,7 +114,7 @@ def smooth_gap(problem: Problem, point: Point) -> float:
     u, pulled = z, point.gradient.copy()
     pulled[:-1] -= problem.penalty.slope(kernel)
     if np.any(np.abs(pulled[-1]) > BALANCED * problem.typical):
-        u, slopes = balanced(problem, z, pulled[-1])
+        u, cost, slopes = balanced(problem, z, pulled[-1])
         pulled = problem.design.pull(slopes)
         if np.any(np.abs(pulled[-1]) > BALANCED * problem.typical):
             return np.inf
@@ -123,14 +123,15 @@ def smooth_gap(problem: Problem, point: Point) -> float:
         if problem.outputs > 1:
             return np.inf
         share = (1 - 1e-12) / float(problem.penalty.dual_norm(pulled[:-1]))
-        u = u if problem.objective.settles else _shrunk(problem, u, share)
+        if not problem.objective.settles:
+            u = _shrunk(problem, u, share)
+            cost, slopes = problem.reduced(slice(None), u, problem.loss)
     apart = 0.0
     if problem.objective.settles:  # a norm of the residuals: any share of its slopes will do
         if u is z:
             slopes = problem.reduced(slice(None), z, point.loss or problem.loss)[1]
         apart = max(point.cost - share * float(np.sum(slopes * (z - problem.y[:, None]))), 0.0)
     elif u is not z:  # Σ s (ℓ(z) - ℓ(u)) - α (z - u), which is never negative
-        cost, slopes = problem.reduced(slice(None), u, problem.loss)
         apart = max(point.cost - cost - float(np.sum(slopes * (z - u))), 0.0)
     unbalanced = np.maximum(np.abs(pulled[-1]) - np.finfo(float).eps * problem.typical, 0.0)
     loose = float(unbalanced @ (1 + np.abs(z).max(axis=0)))
@@ -233,8 +234,8 @@ def _penalty_gap(problem: Problem, kernel: Array, pulled: Array) -> float:
     return max(float(gap), 0.0)
 
 
-def balanced(problem: Problem, z: Array, total: Array) -> tuple[Array, Array]:
-    """(scores, slopes): the scores shifted, each output by one number, until their slopes sum to 0.
+def balanced(problem: Problem, z: Array, total: Array) -> tuple[Array, float, Array]:
+    """(scores, cost, slopes): each output shifted by one number until its slopes sum to 0.
 
     `total` is the sum of those at z. A sample tells how they bend: that decides how fast, and not
     where to.
@@ -243,11 +244,14 @@ def balanced(problem: Problem, z: Array, total: Array) -> tuple[Array, Array]:
     bend = problem.bends(z[some], some).sum(axis=0) / problem.weight[some].sum()
     for _ in range(50):
         z = z - np.linalg.lstsq(bend, total)[0]
-        slopes = problem.slopes(z)
+        loss = problem.row_loss(
+            z if problem.loss.score_axes else z[:, 0], problem.y, problem.weight
+        )
+        cost, slopes = problem.reduced(slice(None), z, loss)
         total = slopes.sum(axis=0)
         if np.all(np.abs(total) <= BALANCED / 2 * problem.typical):
             break
-    return z, slopes
+    return z, cost, slopes
 
 
 def _shrunk(problem: Problem, z: Array, share: float) -> Array:
