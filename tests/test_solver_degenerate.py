@@ -627,3 +627,21 @@ def test_one_class_alone_is_certified_within_what_is_left(loss: Loss, penalty: P
     case.y[:] = 1
     found = minimise(Objective(loss, penalty), case.X, case.y)
     assert 0 < found.value <= found.certificate.value + 1e-16 < 1e-9, found.summary()
+
+
+@pytest.mark.parametrize("form", ["csr", "csc"])
+def test_sparse_data_with_more_columns_than_rows_and_several_classes(form: str) -> None:
+    case, objective = data(CrossEntropy(), 12, 120), Objective(CrossEntropy(), L1(1e-6))
+    expected, found = (minimise(objective, X, case.y) for X in (case.X, FORMS[form](case.X)))
+    assert found.converged and found.value == pytest.approx(expected.value, rel=1e-6)
+
+
+def test_columns_that_depend_do_not_grow_under_newton_cg() -> None:
+    """Rounding bends the objective along sums of columns that are always 0."""
+    random = np.random.default_rng(3)
+    X = random.normal(size=(100, 8))
+    case = Case(np.hstack([X, X @ random.normal(size=(8, 2))]), X[:, 0] + random.normal(size=100))
+    found = minimise(Objective(LogCosh()), case.X, case.y, solver="newtoncg")
+    expected = minimise(Objective(LogCosh()), X, case.y)
+    assert found.converged and found.value == pytest.approx(expected.value, rel=1e-9)
+    assert np.max(np.abs(found.params["output"]["kernel"])) < 10

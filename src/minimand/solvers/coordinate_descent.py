@@ -127,7 +127,7 @@ class Quadratic:
         target = residual + X @ start
         energy = self.bends @ np.square(target)
         level = self.bends[0] if np.ptp(self.bends) == 0 else 1.0  # weights slow descent down
-        weight = None if level != 1 else self.bends
+        weight = None if level != 1 else np.ascontiguousarray(self.bends)
         step, left = self._descend(X, target, gap, start, energy, level, sample_weight=weight)
         shift = LIFT * step[-1] if self.part.intercept else 0.0
         step = step[: self.part.columns]

@@ -12,6 +12,7 @@ from minimand.component import Card, Count, Positive, component
 from minimand.solvers.base import Run, Solver
 from minimand.solvers.descent import Armijo, Decrement, Direction, descend
 from minimand.solvers.newton import settled
+from minimand.solvers.polish import conjugate_gradient
 from minimand.solvers.preconditioner import Diagonal
 from minimand.solvers.problem import Objective, Point, Problem, Shape
 
@@ -71,26 +72,13 @@ class Truncated(Direction):
     def __call__(self, point: Point) -> Array:
         """The step, as exact as the gradient is small."""
         inverse = Diagonal(self.problem, point)
-        times = self._hessian(point)
-        step, left = np.zeros_like(point.theta), -point.gradient
-        solved = inverse(left)
-        along, size = solved, float(np.vdot(left, solved))
+        size = float(np.vdot(point.gradient, inverse(point.gradient)))
         self.first = max(self.first, size)
-        enough = size * min(LOOSEST, np.sqrt(size / (self.first or 1.0))) ** 2
-        for _ in range(MOST_PRODUCTS):
-            if size <= enough:
-                break
-            product = times(along)
-            bent = float(np.vdot(along, product))
-            if bent <= 0:
-                break
-            step = step + size / bent * along
-            left = left - size / bent * product
-            solved = inverse(left)
-            size, before = float(np.vdot(left, solved)), size
-            along = solved + size / before * along
-        self.step = step
-        return step
+        share = min(LOOSEST, np.sqrt(size / (self.first or 1.0))) ** 2
+        self.step, _ = conjugate_gradient(
+            self._hessian(point), -point.gradient, inverse, share=share, most=MOST_PRODUCTS
+        )
+        return self.step
 
     def _hessian(self, point: Point) -> Callable[[Array], Array]:
         """v ↦ H v."""
