@@ -47,8 +47,9 @@ SMALL, EXTRA = 1 << 20, 1e-2
 GROWTH, SPARSE_GROWTH = 2, 5
 """How many times as many columns as are not zero make a working set; sparse ones cost little."""
 
-PATIENCE = 30
-"""Rounds before exact steps behind a barrier are tried, where there are few parameters."""
+PATIENCE, DEAR = 30, 1e10
+"""Rounds before exact steps behind a barrier are tried; multiplications of a Hessian from which on
+they are not."""
 
 CHEAP, NEAR = 10, 0.1
 """A working set of so small a part of the columns is solved for good, as looking at all costs more;
@@ -112,7 +113,8 @@ class ProximalNewton(Solver):
         state = Working(problem)
         small = problem.design.rows * problem.design.columns <= SMALL
         tolerance = self.tolerance * (EXTRA if small else 1.0)
-        exact = Barrier() if Barrier().suits(problem.objective, problem.shape) else None
+        fits = Barrier().suits(problem.objective, problem.shape) and problem.shape.work < DEAR
+        exact = Barrier() if fits else None
         patience = min(PATIENCE if exact else self.max_iterations, self.max_iterations)
         share, last = SHARE, (np.inf, np.inf)
         for iteration in range(self.max_iterations + 1):
