@@ -51,10 +51,21 @@ class MulticlassHinge(Loss, Polyhedral):
     def apart(self, score: Array, target: Array) -> Array:
         return self._violations(score, target)[0]
 
+    def moved(self, step: Array, target: Array) -> Array:
+        own = np.where(_own(step, target), step, 0.0).sum(axis=-1, keepdims=True)
+        moved: Array = step - own
+        return moved
+
     def pulled(self, slopes: Array, target: Array) -> Array:
         own = _own(slopes, target)
         others = np.where(own, 0.0, slopes)
         return np.where(own, -others.sum(axis=-1, keepdims=True), others)
+
+    def box(self, target: Array) -> tuple[Array, Array]:
+        return np.zeros(1), np.ones(1)
+
+    def live(self, apart: Array, target: Array) -> Array:
+        return ~_own(apart, target)
 
     def decide(self, score: Array) -> Array:
         """The index of the largest score."""
@@ -126,6 +137,7 @@ class CrammerSinger(MulticlassHinge):
         bounded_influence=False,
         proper=False,
     )
+    joint = True
 
     def psi(self, v: Array) -> Array:
         return namespace(v).max(v, axis=-1)

@@ -16,20 +16,31 @@ from minimand.losses.base import Loss
 class Polyhedral:
     """The polytope of each example, and how v hangs on the scores; a box unless a loss says other.
 
-    Further axes before the last are allowed where the target has them too.
+    Further axes before the last are allowed where the target has them too. Where slopes are
+    `joint`, none is below 0 and the box bounds their sum, too.
     """
+
+    joint = False
 
     def apart(self, score: Array, target: Array) -> Array:
         """v [n, J] of scores [n, K]."""
         raise NotImplementedError
 
+    def moved(self, step: Array, target: Array) -> Array:
+        """How far a step of the scores [n, K] moves v, [n, J]; no constant is added on the way."""
+        raise NotImplementedError
+
     def pulled(self, slopes: Array, target: Array) -> Array:
-        """The slopes of the scores, [n, K], that slopes of v are: [n, J]."""
+        """The transpose of that: the slopes of the scores, [n, K], that slopes of v are: [n, J]."""
         raise NotImplementedError
 
     def box(self, target: Array) -> tuple[Array, Array]:
         """The least and the largest slopes, [n, J]."""
         raise NotImplementedError
+
+    def live(self, apart: Array, target: Array) -> Array:
+        """Which entries of v may be other than 0, [n, J]; as many in every example."""
+        return np.ones(apart.shape, dtype=bool)
 
     def nearest(self, slopes: Array, target: Array) -> Array:
         """The nearest point of the polytope, [n, J]."""
@@ -53,6 +64,9 @@ class Lines(Polyhedral):
 
     def apart(self, score: Array, target: Array) -> Array:
         return score - self._pieces(target)[0]
+
+    def moved(self, step: Array, target: Array) -> Array:
+        return step * np.ones_like(self._pieces(target)[0])
 
     def pulled(self, slopes: Array, target: Array) -> Array:
         return slopes.sum(axis=-1, keepdims=True)

@@ -130,8 +130,12 @@ class Quantiles(Loss, Polyhedral):
 
     def apart(self, score: Array, target: Array) -> Array:
         """The residuals, and by how much neighbours are in the wrong order, [n, 2 L - 1]."""
-        crossed = score[..., :-1] - score[..., 1:]
-        return np.concat([score - np.asarray(target)[..., None], crossed], axis=-1)
+        moved = self.moved(score, target)
+        moved[..., : len(self.levels)] -= np.asarray(target)[..., None]
+        return moved
+
+    def moved(self, step: Array, target: Array) -> Array:
+        return np.concat([step, step[..., :-1] - step[..., 1:]], axis=-1)
 
     def pulled(self, slopes: Array, target: Array) -> Array:
         count = len(self.levels)

@@ -62,7 +62,7 @@ class Smoothing(Solver):
         source="Rockafellar (1976), Augmented Lagrangians and applications of the proximal point "
         "algorithm in convex programming; Nesterov (2005), Smooth minimization of non-smooth "
         "functions",
-        use="hinges of several classes, crossing quantiles, kinked losses with a group penalty",
+        use="kinked losses with a group penalty; hinges of many classes on many columns",
     )
 
     def suits(self, objective: Objective, shape: Shape) -> str:
