@@ -524,3 +524,22 @@ def test_a_loss_that_0_minimises_is_refused() -> None:
             select(Objective(Perceptron(), penalty), Shape(100, 3))
     for solver in (InteriorPoint(), Smoothing()):
         assert not solver.suits(Objective(Perceptron(), L1(0.1)), Shape(100, 3))
+
+
+@pytest.mark.parametrize("loss", [Hinge(), Absolute(), CrammerSinger()], ids=str)
+def test_more_columns_than_rows_are_solved_in_the_span_of_the_rows(loss: Loss) -> None:
+    """With K = X Xᵀ the kernel is Xᵀ A: the same objective of the columns of K^½."""
+    random = np.random.default_rng(0)
+    wide, y = random.normal(size=(40, 3000)), random.integers(0, 3, 40)
+    target = y if loss.score_axes else np.where(y > 0, 1.0, -1.0)
+    values, axes = np.linalg.eigh(wide @ wide.T)
+    narrow = axes * np.sqrt(values)
+    found = minimise(Objective(loss, L2(1.0)), wide, target)
+    expected = minimise(Objective(loss, L2(1.0)), narrow, target, solver=InteriorPoint())
+    assert found.converged and found.solver == "RowSpace" and expected.converged
+    assert found.value == pytest.approx(expected.value, rel=1e-8)
+    np.testing.assert_allclose(found.scores(wide), expected.scores(narrow), atol=1e-5)
+
+
+def test_very_many_columns_do_without_a_matrix_of_all() -> None:
+    assert type(select(Objective(Hinge(), L2(0.1)), Shape(100_000, 20_000))[0]) is Smoothing

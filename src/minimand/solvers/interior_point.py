@@ -56,15 +56,14 @@ class InteriorPoint(Solver):
     )
 
     def suits(self, objective: Objective, shape: Shape) -> str:
-        """The loss must consist of lines, with a minimum that says something.
-
-        Scores that meet in lines are solved at once, if their system fits.
-        """
+        """The loss must consist of lines, with a minimum that says something."""
         straight = objective.penalty.smooth or objective.penalty.entrywise
-        fits = bool(objective.singles) or shape.parameters <= LARGEST
         useful = objective.polytope and straight and not objective.loss.card.zero_is_optimal
-        reason = "made of straight pieces: exact steps, and a duality gap as proof"
-        return reason if useful and fits else ""
+        return "made of straight pieces: exact steps, and a duality gap as proof" * bool(useful)
+
+    def pays(self, shape: Shape) -> bool:
+        """Whether a matrix of all parameters is small enough for some twenty of them."""
+        return shape.parameters <= LARGEST
 
     def run(self, problem: Problem, budget: Budget) -> Run:
         """Solve for one score after another, or for all where they meet."""
@@ -98,16 +97,15 @@ class InteriorPoint(Solver):
         if not warm:
             sample = np.sort(np.random.default_rng(0).choice(rows, few, replace=False))
             theta = self._solve(lines.part(sample), theta, FIRST, history, budget).theta
-        distance = lines.distance(lines.apart(theta))
-        near = _mask(np.argpartition(distance, 3 * few)[: 3 * few], rows)
+        nearest = np.argpartition(lines.distance(lines.apart(theta)), 3 * few)[: 3 * few]
+        near = _mask(nearest, rows)
         while True:
             fixed = lines.bound(lines.apart(theta))
             some = lines if near.all() else lines.part(near, fixed)
             end = self._solve(some, theta, self.tolerance, history, budget)
             duals = fixed
             duals[near] = end.duals
-            now = lines.bound(lines.apart(end.theta))
-            wrong = ~near & np.any(now != fixed, axis=1)
+            wrong = ~near & np.any(lines.bound(lines.apart(end.theta)) != fixed, axis=1)
             if near.all() or (end.converged and not wrong.any()) or budget.spent():
                 return end._replace(duals=duals)
             near |= wrong

@@ -11,6 +11,7 @@ from minimand.budget import Budget
 from minimand.component import Card, component
 from minimand.solvers.base import Run, Solver
 from minimand.solvers.dense import Dense
+from minimand.solvers.interior_point import InteriorPoint
 from minimand.solvers.lbfgs import LBFGS
 from minimand.solvers.newton import Newton
 from minimand.solvers.problem import Objective, Problem, Shape
@@ -21,7 +22,7 @@ FLAT = 1e-13
 
 @component
 class RowSpace(Solver):
-    """Newton's method or L-BFGS in the span of the rows, where the optimum lies.
+    """Another solver in the span of the rows, where the optimum lies.
 
     A quadratic penalty sees no rotation. With Z Zᵀ = U S Uᵀ the scores are U √S V + b and the
     penalty of W = Zᵀ U V / √S is that of V, which has no more rows than X. Without a penalty W is
@@ -38,15 +39,20 @@ class RowSpace(Solver):
         formula="W = Zᵀ A",
         source="Hastie and Tibshirani (2004), Efficient quadratic regularization for expression "
         "arrays; Kimeldorf and Wahba (1970) for the form of the optimum",
-        use="smooth losses with more columns than rows",
+        use="more columns than rows, with an L2 penalty, or a smooth loss without one",
     )
 
     def suits(self, objective: Objective, shape: Shape) -> str:
-        """The objective must be smooth, and its rows not too many for a Gram matrix."""
+        """The penalty must be quadratic, and the rows not too many for a Gram matrix.
+
+        Only smooth losses may go without one.
+        """
+        ridge = objective.penalty.smooth and objective.penalty.bend() > 0
+        lines = ridge and InteriorPoint().suits(objective, shape)
         smooth = objective.smooth and objective.penalty.smooth
         wide = shape.rows < shape.columns and shape.rows <= MOST_ROWS
-        reason = f"smooth, and the slopes lie in the span of {shape.rows} rows"
-        return reason if smooth and wide else ""
+        reason = f"the slopes lie in the span of {shape.rows} rows"
+        return reason if (smooth or lines) and wide else ""
 
     def run(self, problem: Problem, budget: Budget) -> Run:
         """Turn the problem, solve it, turn back."""
@@ -63,9 +69,9 @@ class RowSpace(Solver):
         bias = problem.start[-1]
         along = axes.T @ (problem.design.push(problem.start) - bias)
         turned.start = turned.design.point(inverse[:, None] * along, bias)
-        newton = Newton()
-        solver = newton if newton.suits(turned.objective, turned.shape) else LBFGS()
-        run = solver.run(turned, budget)
+        one = turned.objective, turned.shape
+        able = (InteriorPoint(), Newton(), LBFGS())
+        run = next(solver for solver in able if solver.suits(*one)).run(turned, budget)
         ends = run.theta if run.ahead is None else run.ahead
         kernel, bias = turned.design.affine(ends)
         theta = problem.design.pull(axes @ (inverse[:, None] * kernel))

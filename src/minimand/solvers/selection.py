@@ -21,9 +21,9 @@ from minimand.solvers.smoothing import Smoothing
 
 IN_ORDER = (
     NormalEquations(),
+    RowSpace(),
     InteriorPoint(),
     Smoothing(),
-    RowSpace(),
     ActiveRows(),
     Newton(),
     LBFGS(),
