@@ -92,15 +92,15 @@ class Design:
 
     def square(self, block: Any, bends: Array, dtype: Any) -> Array:
         """blockᵀ diag(bends) block, dense."""
-        low = bends.min()
-        if low == bends.max():
+        low, high = bends.min(), bends.max()
+        if low == high:
             block = block.astype(dtype, copy=False)
             return low * _dense(block.T @ block)
         scaled = self.scaled(block, np.sqrt(np.abs(bends))[:, None], dtype)
-        signed = scaled
-        if low < 0:
-            signed = self.scaled(scaled, np.sign(bends)[:, None], dtype)
-        return _dense(signed.T @ scaled)
+        if low < 0 < high:
+            return _dense(self.scaled(scaled, np.sign(bends)[:, None], dtype).T @ scaled)
+        square = _dense(scaled.T @ scaled)
+        return square if high > 0 else -square
 
     def scaled(self, block: Any, by: Array, dtype: Any) -> Any:
         """The rows of a block times numbers [m, 1]."""
@@ -186,10 +186,12 @@ class Design:
         """Zᵀ diag(h) Z for every row h of bends [m, n], [m, p + 1, p + 1]: X is read once."""
         grams = np.zeros((len(bends), self.columns + 1, self.columns + 1))
         for rows, block in self.slabs():
-            plain = block.astype(dtype, copy=False)
             for gram, by in zip(grams, bends[:, rows], strict=True):
-                gram[:-1, :-1] += _dense(self.scaled(block, by[:, None], dtype).T @ plain)
-                gram[-1, :-1] += block.T @ by
+                some = np.flatnonzero(by)
+                bent = slice(None) if len(some) > SCATTERED * len(by) else some
+                if len(some):
+                    gram[:-1, :-1] += self.square(block[bent], by[bent], dtype)
+                    gram[-1, :-1] += block[bent].T @ by[bent]
         grams[:, -1, -1] = bends.sum(axis=1)
         grams[:, :-1, -1] = grams[:, -1, :-1]
         return self.centred(grams)

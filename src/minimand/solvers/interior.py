@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minimand.arrays import Array
-from minimand.solvers.linear_algebra import lifted
+from minimand.solvers.linear_algebra import lifted, once
 from minimand.solvers.lines import Lines
 
 LIFT = 1e-15
@@ -96,7 +96,7 @@ class Interior:
         matrix = lines.hessian(eased)
         np.einsum("ii->i", matrix)[...] += lines.ridge
         try:
-            solve = lifted(matrix, LIFT)
+            solve = lifted(matrix, LIFT, once)
         except (np.linalg.LinAlgError, ValueError):
             return False
 

@@ -12,6 +12,8 @@ from threadpoolctl import ThreadpoolController
 
 from minimand.arrays import Array
 
+Solve = Callable[[Array], Array]
+
 LIBRARIES = ThreadpoolController().select(user_api="blas").lib_controllers
 """Those of NumPy and SciPy: both are loaded by now."""
 
@@ -32,12 +34,23 @@ def one_thread() -> Iterator[None]:
             library.set_num_threads(threads)
 
 
-def factorise(matrix: Array, lift: float) -> Callable[[Array], Array]:
+def factorise(matrix: Array, lift: float) -> Solve:
     """b ↦ matrix⁻¹ b for a positive semi-definite matrix, its diagonal scaled to 1 + `lift`.
 
     Raises:
         scipy.linalg.LinAlgError: the matrix so lifted is not positive definite.
     """
+    solve = once(matrix, lift)
+
+    def refined(b: Array) -> Array:
+        x = solve(b)
+        return x + solve(b - matrix @ x)
+
+    return refined
+
+
+def once(matrix: Array, lift: float) -> Solve:
+    """The same, without a second look at what is left of b."""
     even, inverse = scaled(matrix)
     np.einsum("ii->i", even)[...] += lift
     factor, failed = dpotrf(even.T, lower=1, clean=0, overwrite_a=1)
@@ -48,18 +61,16 @@ def factorise(matrix: Array, lift: float) -> Callable[[Array], Array]:
         x: Array = inverse * dpotrs(factor, inverse * b, lower=1, overwrite_b=1)[0]
         return x
 
-    def refined(b: Array) -> Array:
-        x = solve(b)
-        return x + solve(b - matrix @ x)
-
-    return refined
+    return solve
 
 
 def scaled(matrix: Array) -> tuple[Array, Array]:
     """(D matrix D with ones on its diagonal, the diagonal D)."""
     diagonal = matrix.diagonal()
     inverse = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
-    return matrix * inverse * inverse[:, None], inverse
+    even = matrix * inverse
+    even *= inverse[:, None]
+    return even, inverse
 
 
 def smallest_pivot(matrix: Array) -> float:
@@ -68,11 +79,11 @@ def smallest_pivot(matrix: Array) -> float:
     return 0.0 if failed else float(np.square(factor.diagonal()).min(initial=1.0))
 
 
-def lifted(matrix: Array, lift: float) -> Callable[[Array], Array]:
+def lifted(matrix: Array, lift: float, by: Callable[[Array, float], Solve] = factorise) -> Solve:
     """b ↦ matrix⁻¹ b, with as small a lift of the diagonal as makes the matrix definite."""
     while True:
         try:
-            return factorise(matrix, lift)
+            return by(matrix, lift)
         except LinAlgError:
             lift *= 100
             if lift > HIGHEST:
