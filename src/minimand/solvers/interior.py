@@ -25,13 +25,18 @@ REFINED, LITTLE = 3, 1e-2
 
 
 class Step(NamedTuple):
-    """Steps of θ, of the duals d and their slacks r, and of the slacks u and v."""
+    """Steps of θ, of the duals d and what is summed of them, and of the slacks u and v."""
 
     theta: Array
     d: Array
-    r: Array
+    summed: Array
     u: Array
     v: Array
+
+    @property
+    def r(self) -> Array:
+        """That of what the sums lack to their bounds."""
+        return -self.summed
 
 
 class Interior:
@@ -108,9 +113,10 @@ class Interior:
         def nearer(theta: Array, d: Array, left: Array, du0: Array, dv0: Array) -> Step:
             """These steps of θ and d with what the balance still lacks, and those that follow."""
             more = -solve(left)
-            theta, d = theta + more, d + lines.times(eased, lines.moved(more))
-            dr = -lines.summed(d)
-            return Step(theta, d, dr, du0 - us * d, dv0 - vr * dr)
+            further = lines.times(eased, lines.moved(more))
+            further += d
+            sums = lines.summed(further)
+            return Step(theta + more, further, sums, du0 - us * further, dv0 + vr * sums)
 
         def towards(du0: Array, dv0: Array) -> Step:
             """The step after which u is u + du0 and v is v + dv0 as far as d allows."""
@@ -131,15 +137,15 @@ class Interior:
             if min(dual, primal) > LONG:
                 break
             far, fast = min(1.0, dual + REACH), min(1.0, primal + REACH)
-            missed = (
-                _missed((s + far * step.d) * (self.u + fast * step.u), target) / s,
-                _missed((r + far * step.r) * (self.v + fast * step.v), target) / r,
+            ahead = (
+                aim[0] + _missed((s + far * step.d) * (self.u + fast * step.u), target) / s,
+                aim[1] + _missed((r + far * step.r) * (self.v + fast * step.v), target) / r,
             )
-            corrected = towards(aim[0] + missed[0], aim[1] + missed[1])
+            corrected = towards(*ahead)
             longer = self._longest(corrected, s, r, NEAR)
             if min(longer) < min(dual, primal) + WORTH:
                 break
-            aim, step = (aim[0] + missed[0], aim[1] + missed[1]), corrected
+            aim, step = ahead, corrected
             dual, primal = longer
         for _ in range(REFINED):
             left = lacking(step.theta, step.d)

@@ -99,19 +99,25 @@ class InteriorPoint(Solver):
             theta = self._solve(lines.part(sample), theta, FIRST, history, budget).theta
         nearest = np.argpartition(lines.distance(lines.apart(theta)), 3 * few)[: 3 * few]
         near = _mask(nearest, rows)
-        while True:
-            fixed = lines.bound(lines.apart(theta))
-            some = lines if near.all() else lines.part(near, fixed)
-            end = self._solve(some, theta, self.tolerance, history, budget)
-            duals = fixed
-            duals[near] = end.duals
-            wrong = ~near & np.any(lines.bound(lines.apart(end.theta)) != fixed, axis=1)
-            if near.all() or (end.converged and not wrong.any()) or budget.spent():
-                return end._replace(duals=duals)
+        while not near.all():
+            end, wrong = self._among(lines, near, theta, history, budget)
+            if (end.converged and not wrong.any()) or budget.spent():
+                return end
             near |= wrong
             theta = end.theta if end.converged else theta
             if not end.converged or 2 * near.sum() > rows:
                 near[:] = True
+        return self._solve(lines, theta, self.tolerance, history, budget)
+
+    def _among(
+        self, lines: Lines, near: Array, theta: Array, history: History, budget: Budget
+    ) -> tuple[_End, Array]:
+        """(the end on these rows, with the other duals as at θ; which of the others it moved)."""
+        fixed = lines.bound(lines.apart(theta))
+        end = self._solve(lines.part(near, fixed), theta, self.tolerance, history, budget)
+        wrong = ~near & np.any(lines.bound(lines.apart(end.theta)) != fixed, axis=1)
+        fixed[near] = end.duals
+        return end._replace(duals=fixed), wrong
 
     def _solve(
         self, lines: Lines, theta: Array, tolerance: float, history: History, budget: Budget
