@@ -49,7 +49,7 @@ class Newton(Solver):
     >>> from minimand.penalties import L2
     >>> X, y = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([-1.0, 1.0, -1.0, 1.0])
     >>> Newton().minimise(Objective(Logistic(), L2(0.1)), X, y).status
-    'converged in 2 steps'
+    'converged in 4 steps'
     """
 
     tolerance: Positive = 1e-12
