@@ -543,3 +543,5 @@ def test_more_columns_than_rows_are_solved_in_the_span_of_the_rows(loss: Loss) -
 
 def test_very_many_columns_do_without_a_matrix_of_all() -> None:
     assert type(select(Objective(Hinge(), L2(0.1)), Shape(100_000, 20_000))[0]) is Smoothing
+    levels = Objective(Quantiles((0.1, 0.5, 0.9), crossing=0.0))
+    assert type(select(levels, Shape(100_000, 3000, 3))[0]) is InteriorPoint  # one after another

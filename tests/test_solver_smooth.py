@@ -477,3 +477,11 @@ def test_offsets_that_lie_far_apart(loss: Loss, spread: float, intercept: bool) 
         rest = 1 - y / mean if isinstance(loss, Gamma) else mean - y
         sums = np.column_stack([X, np.ones(80)]) if intercept else X
         assert np.max(np.abs(sums.T @ rest)) <= 1e-6 * np.max(np.abs(sums).T @ np.abs(rest))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_an_offset_that_is_not_finite_is_refused_by_row(bad: float) -> None:
+    X, y = bundled("diabetes")
+    offset = np.where(np.arange(len(y)) == 6, bad, 0.0)
+    with pytest.raises(DataError, match=rf"offset must be finite, and holds {bad} in row 7"):
+        minimise(Objective(Poisson()), X, y, offset=offset)

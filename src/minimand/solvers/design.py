@@ -309,4 +309,6 @@ def column(values: Any, name: str, rows: int) -> Array:
         raise ShapeError(
             f"{name} has shape {values.shape}; it needs one number for each row, ({rows},)"
         )
+    for row in np.flatnonzero(~np.isfinite(values))[:1]:
+        raise DataError(f"{name} must be finite, and holds {values[row]} in row {row + 1}")
     return values

@@ -20,7 +20,7 @@ FIRST = 1e-4
 """The tolerance on the rows of a sample, which only tell on which side the other rows lie."""
 
 FEWEST, LARGEST = 500, 6000
-"""Rows of a sample at least; parameters of several scores at most."""
+"""Rows of a sample at least; parameters that are solved for at once at most."""
 
 ROUNDING, EXACT, ENOUGH = "numerical limits", 1e-13, 1e-5
 """What the gap may be where rounding ends the run: as a share of all there is, of the objective."""
@@ -56,14 +56,15 @@ class InteriorPoint(Solver):
     )
 
     def suits(self, objective: Objective, shape: Shape) -> str:
-        """The loss must consist of lines, with a minimum that says something."""
-        straight = objective.penalty.smooth or objective.penalty.entrywise
-        useful = objective.polytope and straight and not objective.loss.card.zero_is_optimal
-        return "made of straight pieces: exact steps, and a duality gap as proof" * bool(useful)
+        """The loss must consist of lines, with a minimum that says something, and its system fit.
 
-    def pays(self, shape: Shape) -> bool:
-        """Whether a matrix of all parameters is small enough for some twenty of them."""
-        return shape.parameters <= LARGEST
+        Scores that do not meet in a line are solved one after another.
+        """
+        straight = objective.penalty.smooth or objective.penalty.entrywise
+        fits = shape.parameters <= LARGEST * (shape.outputs if objective.singles else 1)
+        useful = objective.polytope and straight and not objective.loss.card.zero_is_optimal
+        reason = "made of straight pieces: exact steps, and a duality gap as proof"
+        return reason if useful and fits else ""
 
     def run(self, problem: Problem, budget: Budget) -> Run:
         """Solve for one score after another, or for all where they meet."""

@@ -47,10 +47,10 @@ class RowSpace(Solver):
 
         Only smooth losses may go without one.
         """
-        ridge = objective.penalty.smooth and objective.penalty.bend() > 0
-        lines = ridge and InteriorPoint().suits(objective, shape)
-        smooth = objective.smooth and objective.penalty.smooth
         wide = shape.rows < shape.columns and shape.rows <= MOST_ROWS
+        ridge = objective.penalty.smooth and objective.penalty.bend() > 0
+        lines = ridge and InteriorPoint().suits(objective, shape._replace(columns=shape.rows))
+        smooth = objective.smooth and objective.penalty.smooth
         reason = f"the slopes lie in the span of {shape.rows} rows"
         return reason if (smooth or lines) and wide else ""
 
